@@ -1,0 +1,1 @@
+"""Where tasks live: `base` is the interface with its guarantees, each other module one store."""

@@ -1,0 +1,161 @@
+"""The interface of a task store, and what it guarantees."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from ..task import NewTask, Task, TaskFailure
+
+_log = logging.getLogger("realtime")
+
+
+class Removed(msgspec.Struct, frozen=True, gc=False):
+    """A task that has left its registry."""
+
+    task_id: str
+    user_id: str | None
+    groups: tuple[str, ...]
+    epoch: str
+    #: Higher than every version that the task had.
+    version: int
+
+
+def _never(task_id: str) -> bool:
+    return False
+
+
+class Registry(ABC):
+    """A store of tasks. All methods may be called from any thread, but not from a signal handler.
+
+    Atomicity: a change is made whole or not at all. A method that raises has changed nothing, except
+    `RegistryUnavailable`, after which nothing is known of the change. What a method has returned is stored.
+
+    Order: the changes of one task have one order, and each gives it a version one higher than the last. A task starts
+    at ``max(microseconds since 1970, highest version removed under its id + 1)``, so that in an epoch no two states
+    of an id have the same version, whatever the clock does. Of several ends at once one wins; the same end again returns
+    what is stored, another raises `TaskAlreadyFinished`.
+
+    Announcements: `on_change` is called once after each stored change, `on_remove` once after each removal, in the
+    thread that made it, outside every lock; so they may come in another order than the changes, and the version says
+    which is newer. What they raise is logged and goes no further. A call that changes nothing announces nothing.
+
+    Bounds: finished tasks leave after ``retention`` seconds and, oldest end first, beyond ``max_tasks_per_user`` and
+    ``max_tasks``, but not while `pinned` says so. Unfinished tasks never leave. Memory of removed ids is bounded.
+
+    Values are taken as they are: validate them first (`values`).
+    """
+
+    #: The memory of this registry: an id that is new when what it knew is lost.
+    epoch: str
+    #: Called with the task and whether it is a new one.
+    on_change: Callable[[Task, bool], None] | None = None
+    #: Called with what has left.
+    on_remove: Callable[[Removed], None] | None = None
+    #: Says of a task id whether it must not be evicted yet, because a viewer is still owed the end. Must not raise.
+    pinned: Callable[[str], bool] = staticmethod(_never)
+
+    @abstractmethod
+    def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
+        """Store a task; returns it, and whether it is new.
+
+        With ``exist_ok`` an unfinished task of the same id and owner is returned instead. Raises `TaskExists`.
+        """
+
+    @abstractmethod
+    def get(self, task_id: str) -> Task | None:
+        """The task as it is now, None if there is none."""
+
+    @abstractmethod
+    def update(
+        self,
+        task_id: str,
+        message: str | None = None,
+        current: int | float | None = None,
+        total: int | float | None = None,
+        percent: float | None = None,
+        advance: int | float | None = None,
+        unit: str | None = None,
+        metadata: bytes | None = None,
+    ) -> Task:
+        """Note progress; a pending task starts. None leaves a value as it is; ``advance`` adds to current.
+
+        Raises `TaskNotFound`, `TaskAlreadyFinished`, and `InvalidValue` if the sum goes beyond 2**53.
+        """
+
+    @abstractmethod
+    def start(self, task_id: str) -> Task:
+        """Take a pending task to processing; changes nothing if it is. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
+
+    @abstractmethod
+    def complete(self, task_id: str, result: bytes | None) -> Task:
+        """End as completed; ``result`` is JSON. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
+
+    @abstractmethod
+    def fail(self, task_id: str, failure: TaskFailure) -> Task:
+        """End as failed. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
+
+    @abstractmethod
+    def request_cancel(self, task_id: str) -> Task:
+        """Ask a task to stop: a pending one ends cancelled, a processing one gets ``cancel_requested_at``, once.
+
+        A cancelled one is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished`.
+        """
+
+    @abstractmethod
+    def cancel(self, task_id: str) -> Task:
+        """End as cancelled: the worker's answer. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
+
+    @abstractmethod
+    def remove(self, task_id: str) -> Removed:
+        """Forget a finished task. Raises `TaskNotFound`, and `InvalidValue` (``task_id``) while it is unfinished."""
+
+    @abstractmethod
+    def list(
+        self,
+        *,
+        user_id: str | None,
+        groups: Collection[str],
+        limit: int,
+        before: str | None = None,
+        finished: bool | None = None,
+    ) -> tuple[builtins.list[Task], str | None]:
+        """A page of the tasks of a user (None: of nobody) and of groups, each once, the newest created first.
+
+        ``finished`` takes only those that have ended, or only those that have not. ``before`` is the second value of
+        the last page, None after the last one. The cost depends on the page, not on the number of tasks.
+        Raises `InvalidValue` (``before``) for a text that no page gave.
+        """
+
+    @abstractmethod
+    def unfinished(self) -> builtins.list[Task]:
+        """All tasks that have not ended, the oldest created first."""
+
+    @abstractmethod
+    def expire(self, now: float | None = None) -> builtins.list[Removed]:
+        """Let go of what has ended ``retention`` seconds before ``now`` (seconds since 1970), or is beyond a bound."""
+
+    def adopt(self) -> None:  # noqa: B027  # a store that all processes share has nothing to do
+        """This process serves viewers: say it once in each, when the first request comes in."""
+
+    def close(self) -> None:
+        """Let go of files and connections. No method may be called afterwards."""
+        self.on_change = self.on_remove = None
+
+    def _tell_change(self, task: Task, created: bool) -> None:
+        if self.on_change is not None:
+            try:
+                self.on_change(task, created)
+            except Exception:
+                _log.exception("Telling a change of the task %s failed", task.task_id)
+
+    def _tell_removed(self, removed: Removed) -> None:
+        if self.on_remove is not None:
+            try:
+                self.on_remove(removed)
+            except Exception:
+                _log.exception("Telling the removal of the task %s failed", removed.task_id)
