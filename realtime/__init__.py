@@ -1,0 +1,33 @@
+"""Live progress for Flask: task lifecycle functions that browsers see at once, without polling.
+
+The whole public API is on this screen.
+"""
+
+from __future__ import annotations
+
+from .auth import Identity
+from .config import Config
+from .errors import (
+    ConfigError, Forbidden, InvalidType, InvalidValue, LimitReached, NoRealtime, NotTheServer, OriginNotAllowed,
+    RealtimeError, RegistryUnavailable, ServerStopping, TaskAlreadyFinished, TaskCancelled, TaskError, TaskExists,
+    TaskNotFound, TicketExpired, TicketInvalid, Unauthenticated,
+)  # fmt: skip
+from .extension import Realtime
+from .handle import Handle
+from .lifecycle import (
+    cancel_task, complete_task, create_task, fail_task, get_task_status, list_tasks, remove_task,
+    update_task_progress,
+)  # fmt: skip
+from .operations import ANYBODY, NOBODY, TaskPage
+from .progress import Progress
+from .registry.base import Registry, Removed
+from .task import Task, TaskFailure, TaskStatus
+
+__all__ = [
+    "ANYBODY", "NOBODY", "Config", "ConfigError", "Forbidden", "Handle", "Identity", "InvalidType", "InvalidValue",
+    "LimitReached", "NoRealtime", "NotTheServer", "OriginNotAllowed", "Progress", "Realtime", "RealtimeError",
+    "Registry", "RegistryUnavailable", "Removed", "ServerStopping", "Task", "TaskAlreadyFinished", "TaskCancelled",
+    "TaskError", "TaskExists", "TaskFailure", "TaskNotFound", "TaskPage", "TaskStatus", "TicketExpired",
+    "TicketInvalid", "Unauthenticated", "cancel_task", "complete_task", "create_task", "fail_task", "get_task_status",
+    "list_tasks", "remove_task", "update_task_progress",
+]  # fmt: skip

@@ -1,0 +1,125 @@
+"""Who may see what. Pure functions and signed tickets; nothing here knows Flask.
+
+A viewer comes with a *grant*: the user and groups that ``identify`` named, or what a ticket says. Deny by default:
+a task is visible to its owner, to members of its groups, and to holders of a ticket for it; only the owner
+may cancel or remove it.
+
+Tickets are signed with itsdangerous (https://itsdangerous.palletsprojects.com/) from the app's ``SECRET_KEY`` under a
+salt of their own, so that nothing else the app signs passes for one. They are not encrypted, and hold no secret.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+
+from . import values
+from .errors import ConfigError, InvalidValue, TicketExpired, TicketInvalid
+from .task import Task
+
+#: A part of what is signed: a ticket of this package and version is never mistaken for another token of the app.
+SALT: Final = "realtime.ticket.v1"
+#: Fewer characters than this can be guessed.
+MIN_SECRET: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What ``identify`` may return: the user (``str`` or ``int``) and the groups whose tasks they may see."""
+
+    user_id: str | int
+    groups: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a viewer or a request may see. ``task_ids`` are the single tasks that a ticket opens."""
+
+    user_id: str | None = None
+    groups: tuple[str, ...] = ()
+    task_ids: frozenset[str] = frozenset()
+
+    def may_view(self, task: Any) -> bool:
+        """Whether they may see a task (or a `Removed`)."""
+        return (
+            (task.user_id is not None and task.user_id == self.user_id)
+            or task.task_id in self.task_ids
+            or any(group in self.groups for group in task.groups)
+        )
+
+    def may_control(self, task: Task) -> bool:
+        """Whether they may cancel and remove it: only the owner may."""
+        return task.user_id is not None and task.user_id == self.user_id
+
+
+def grant_of(identity: Any) -> Grant | None:
+    """The grant of what ``identify`` returned: a user id, an `Identity` or None.
+
+    Raises `InvalidValue` / `InvalidType` naming ``user_id`` or ``groups``.
+    """
+    if identity is None:
+        return None
+    if not isinstance(identity, Identity):
+        identity = Identity(identity)
+    return Grant(values.user_id(identity.user_id), values.groups(identity.groups, most=None))
+
+
+class Tickets:
+    """Sign and verify tickets. ``max_age`` in seconds."""
+
+    def __init__(self, secret_key: str | bytes, max_age: float) -> None:
+        self._serializer = URLSafeTimedSerializer(secret_key, salt=SALT)
+        self._max_age = max_age
+
+    def issue(self, user_id: Any = None, *, task_id: Any = None) -> str:
+        """A ticket that lets its holder be ``user_id``, or view the one task ``task_id`` (which need not exist yet)."""
+        if (user_id is None) == (task_id is None):
+            raise InvalidValue("ticket", "give a user_id or a task_id, one of the two")
+        if task_id is not None:
+            return str(self._serializer.dumps({"t": values.task_id(task_id)}))
+        return str(self._serializer.dumps({"u": values.user_id(user_id)}))
+
+    def verify(self, ticket: Any) -> Grant:
+        """What a ticket grants. Raises `TicketExpired` or `TicketInvalid`."""
+        if not isinstance(ticket, str) or len(ticket) > 4096:
+            raise TicketInvalid
+        try:
+            claims = self._serializer.loads(ticket, max_age=int(self._max_age))
+        except SignatureExpired:
+            raise TicketExpired from None
+        except BadSignature:
+            raise TicketInvalid from None
+        match claims:
+            case {"u": str(user_id)}:
+                return Grant(user_id)
+            case {"t": str(task_id)}:
+                return Grant(task_ids=frozenset((task_id,)))
+        raise TicketInvalid
+
+
+def combine(identity: Grant | None, ticket: Grant | None) -> Grant | None:
+    """What somebody may see who is identified and also brought a ticket.
+
+    A ticket for a user stands alone, since whoever passes one means that user; one for a task adds to the identity.
+    """
+    if identity is None or ticket is None or ticket.user_id is not None:
+        return ticket or identity
+    return Grant(identity.user_id, identity.groups, identity.task_ids | ticket.task_ids)
+
+
+def check_secret(secret_key: Any) -> str | bytes:
+    """The app's ``SECRET_KEY`` if it is fit to sign with.
+
+    Raises `ConfigError` with a ready-made line to paste when it is missing or short.
+    """
+    if isinstance(secret_key, str | bytes) and len(secret_key) >= MIN_SECRET:
+        return secret_key
+    state = "is not set" if not secret_key else f"has fewer than {MIN_SECRET} characters"
+    raise ConfigError(
+        f"SECRET_KEY {state}, and tickets are signed with it. Put this line into your configuration, "
+        f"and keep it out of version control:\n\n    SECRET_KEY = {secrets.token_urlsafe(32)!r}\n"
+    )

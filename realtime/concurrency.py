@@ -1,0 +1,356 @@
+"""Threads, waits and wake-ups for each async mode. Nothing here patches anything.
+
+Three modes. ``threading``: every viewer's reader and writer is a native thread. ``eventlet`` and ``gevent``: they are
+green threads of one native thread, the *hub thread*; what another native thread wants of it goes through `call_soon`.
+
+Under our own server (``realtime serve``) the process is not patched, so user code must not run on the hub thread, where
+one slow view would stop everybody's pushes: `Concurrency.execute` takes it to a bounded pool of native threads. In a
+process that the host app has patched, ``threading.Thread`` *is* a green thread and `execute` is a plain call.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import socket
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from queue import SimpleQueue
+from typing import Any, Final, Protocol, TypeVar
+
+_T = TypeVar("_T")
+MODES: Final = ("threading", "eventlet", "gevent")
+
+#: The mode that our own server has set for the apps it loads; None elsewhere.
+_server_mode: str | None = None
+
+
+def set_server_mode(mode: str | None) -> None:
+    """Tell the apps loaded from here on which server they will run under (``realtime serve`` does)."""
+    global _server_mode
+    _server_mode = mode
+
+
+def server_mode() -> str | None:
+    """The mode our own server runs in, or None when the process is not our server."""
+    return _server_mode
+
+
+def patched_mode() -> str | None:
+    """``eventlet`` or ``gevent`` if the process is monkey-patched by it, else None. Being installed is not enough."""
+    eventlet_patcher = sys.modules.get("eventlet.patcher")
+    if eventlet_patcher is not None and eventlet_patcher.is_monkey_patched("socket"):
+        return "eventlet"
+    gevent_monkey = sys.modules.get("gevent.monkey")
+    if gevent_monkey is not None and gevent_monkey.is_module_patched("socket"):
+        return "gevent"
+    return None
+
+
+def _native(name: str) -> Callable[[], Any]:
+    """A function of ``_thread`` as it was before any patch."""
+    mode = patched_mode()
+    if mode == "eventlet":
+        original = sys.modules["eventlet.patcher"].original("_thread")
+        return getattr(original, name)  # type: ignore[no-any-return]
+    if mode == "gevent":
+        return sys.modules["gevent.monkey"].get_original("_thread", name)  # type: ignore[no-any-return]
+    return getattr(_thread, name)  # type: ignore[no-any-return]
+
+
+def native_lock() -> AbstractContextManager[Any]:
+    """A lock of the operating system, in a patched process too. Hold it for dictionary work only: no I/O, no switch."""
+    return _native("allocate_lock")()  # type: ignore[no-any-return]
+
+
+class Event(Protocol):
+    """A flag that any thread sets and one waiter waits for."""
+
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+class NativeEvent:
+    """A flag for one waiting native thread.
+
+    ``threading.Event`` takes a lock to set its flag. A finalizer that the garbage collector runs in the waiter itself,
+    inside that lock, may end a task, which sets the flag: it would wait for itself for ever. Here setting takes none.
+    """
+
+    __slots__ = ("_flag", "_gate")
+
+    def __init__(self) -> None:
+        self._flag = False
+        self._gate = _thread.allocate_lock()
+        self._gate.acquire()
+
+    def set(self) -> None:
+        self._flag = True
+        with contextlib.suppress(RuntimeError):  # open already
+            self._gate.release()
+
+    def clear(self) -> None:
+        self._flag = False
+        self._gate.acquire(blocking=False)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._flag:
+            self._gate.acquire(timeout=-1 if timeout is None else max(timeout, 0))
+        return self._flag
+
+
+class DaemonPool:
+    """A bounded pool of threads that the process does not wait for when it ends.
+
+    (``concurrent.futures`` joins its threads at exit: one job that does not listen would keep a stopped server alive.)
+    Threads start as they are needed, up to ``size``; more work waits in order.
+    """
+
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._name = name
+        self._lock = threading.Lock()
+        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._threads = 0
+        self._free = 0
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run it on one of the threads; ``work`` must not raise."""
+        with self._lock:
+            self._work.put(work)
+            start = self._free < self._work.qsize() and self._threads < self._size
+            if start:
+                self._threads += 1
+        if start:
+            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                self._free += 1
+            work = self._work.get()
+            with self._lock:
+                self._free -= 1
+            work()
+            del work  # a waiting thread must not keep the last job's arguments alive
+
+
+class Concurrency(ABC):
+    """What the hub and the transports need of one async mode."""
+
+    mode: str
+
+    @abstractmethod
+    def attach(self) -> None:
+        """Called on the hub thread before anything else; again in a forked child. Idempotent."""
+
+    @abstractmethod
+    def event(self) -> Event: ...
+
+    @abstractmethod
+    def spawn(self, function: Callable[[], None], name: str) -> None:
+        """Run it beside everything else: a native daemon thread, or a green one of the hub thread."""
+
+    @abstractmethod
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Run a function that neither blocks nor raises on the hub thread (``threading``: here and now)."""
+
+    def execute(self, function: Callable[[], _T]) -> _T:
+        """Run user code where it may block. Returns what it returns, raises what it raises."""
+        return function()
+
+
+class ThreadingConcurrency(Concurrency):
+    mode = "threading"
+
+    def attach(self) -> None:
+        """Nothing to do: there is no hub thread to find."""
+
+    def event(self) -> Event:
+        return NativeEvent()
+
+    def spawn(self, function: Callable[[], None], name: str) -> None:
+        threading.Thread(target=function, name=name, daemon=True).start()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        function()
+
+
+class _GreenConcurrency(Concurrency):
+    """What eventlet and gevent have in common: one hub thread, and a way to it."""
+
+    def __init__(self) -> None:
+        self._ident: Callable[[], int] = _native("get_ident")
+        self._hub: tuple[int, int] | None = None
+
+    def on_hub(self) -> bool:
+        return self._hub == (self._ident(), os.getpid())
+
+    def attach(self) -> None:
+        here = (self._ident(), os.getpid())
+        if self._hub is None or self._hub[1] != here[1]:
+            self._hub = here
+            self._listen()
+
+    @abstractmethod
+    def _listen(self) -> None:
+        """Open the way by which other threads reach the hub."""
+
+
+class GeventConcurrency(_GreenConcurrency):
+    mode = "gevent"
+
+    def _listen(self) -> None:
+        import gevent
+
+        self._loop = gevent.get_hub().loop
+
+    def event(self) -> Event:
+        return _GeventEvent(self)
+
+    def spawn(self, function: Callable[[], None], name: str) -> None:
+        import gevent
+
+        gevent.spawn(function)
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        if self.on_hub():
+            function()
+        elif self._hub is not None:
+            self._loop.run_callback_threadsafe(function)
+
+
+class _GeventEvent:
+    def __init__(self, concurrency: GeventConcurrency) -> None:
+        from gevent.event import Event as GreenEvent
+
+        self._concurrency = concurrency
+        self._event = GreenEvent()
+        self.wait = self._event.wait
+        self.clear = self._event.clear
+
+    def set(self) -> None:
+        self._concurrency.call_soon(self._event.set)
+
+
+class EventletConcurrency(_GreenConcurrency):
+    """``request_threads`` is None in a process that the host has patched: there user code is green already."""
+
+    mode = "eventlet"
+
+    def __init__(self, request_threads: int | None) -> None:
+        super().__init__()
+        self._pool = None if request_threads is None else DaemonPool(request_threads, "realtime-request")
+        self._soon: deque[Callable[[], None]] = deque()
+        self._woken = False
+
+    def _listen(self) -> None:
+        from eventlet import hubs
+
+        self._soon.clear()
+        self._reader, self._writer = socket.socketpair()
+        # The raw sockets, whatever the process has patched: both ends must be non-blocking system calls.
+        self._write_fd = self._writer.fileno()
+        os.set_blocking(self._write_fd, False)
+        os.set_blocking(self._reader.fileno(), False)
+        hub = hubs.get_hub()
+        hub.add(hub.READ, self._reader.fileno(), self._drain, lambda *_: None, lambda *_: None)
+
+    def _drain(self, _fd: int) -> None:
+        # A hub callback must not raise: it would be called again and again.
+        with contextlib.suppress(OSError):
+            os.read(self._reader.fileno(), 4096)
+        self._woken = False
+        while self._soon:
+            self._soon.popleft()()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        if self.on_hub():
+            function()
+        elif self._hub is not None:
+            self._soon.append(function)
+            if not self._woken:
+                self._woken = True
+                with contextlib.suppress(OSError):  # full means that a wake-up is on its way
+                    os.write(self._write_fd, b"\0")
+
+    def event(self) -> Event:
+        return _EventletEvent(self)
+
+    def spawn(self, function: Callable[[], None], name: str) -> None:
+        import eventlet
+
+        self.call_soon(lambda: eventlet.spawn_n(function))
+
+    def execute(self, function: Callable[[], _T]) -> _T:
+        # A thread that is not the hub's is native already. (eventlet.tpool would run the function on the hub itself
+        # whenever some thread happens to hold the import lock, and loses a thread to every SystemExit.)
+        if self._pool is None or not self.on_hub():
+            return function()
+        done = self.event()
+        value: list[_T] = []
+        error: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                value.append(function())
+            except BaseException as exc:
+                error.append(exc)
+            done.set()
+
+        self._pool.submit(work)
+        done.wait()
+        if error:
+            try:
+                raise error[0]
+            finally:
+                error.clear()  # break the cycle error → traceback → this frame → error
+        return value[0]
+
+
+class _EventletEvent:
+    """One waiter. `set` from the hub thread wakes it at once, from another thread through `call_soon`."""
+
+    def __init__(self, concurrency: EventletConcurrency) -> None:
+        self._concurrency = concurrency
+        self._flag = False
+        self._waiter: Any = None
+
+    def set(self) -> None:
+        self._flag = True
+        self._concurrency.call_soon(self._notify)
+
+    def _notify(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.ready():
+            waiter.send(None)
+
+    def clear(self) -> None:
+        self._flag = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._flag:
+            from eventlet.event import Event as GreenEvent
+
+            # The waiter stands before the flag is read again: a `set` in between sends its notice after this yields.
+            self._waiter = GreenEvent()
+            if not self._flag:
+                self._waiter.wait(timeout)
+            self._waiter = None
+        return self._flag
+
+
+def create(async_mode: str | None, request_threads: int) -> Concurrency:
+    """The concurrency of a mode; None means the one of our own server, else what is patched, else ``threading``."""
+    mode = async_mode or _server_mode or patched_mode() or "threading"
+    if mode == "eventlet":
+        return EventletConcurrency(request_threads if patched_mode() is None else None)
+    if mode == "gevent":
+        return GeventConcurrency()
+    return ThreadingConcurrency()

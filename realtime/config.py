@@ -1,0 +1,175 @@
+"""The settings, each with its unit and default, read from a mapping given to it.
+
+Flask's config holds them as ``REALTIME_<NAME>``; the environment as ``FLASK_REALTIME_<NAME>`` (Flask's own
+``config.from_prefixed_env`` convention; a value there is read as JSON if it is JSON, else as text) and, for
+workers, the unprefixed ``REALTIME_URL``. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, get_type_hints
+
+from .errors import ConfigError
+
+PREFIX = "REALTIME_"
+ENVIRONMENT_PREFIX = "FLASK_REALTIME_"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. An attribute is the setting's name without ``REALTIME_``, in lower case."""
+
+    #: Where tasks live. Only ``memory://``: one process, forgotten when it ends.
+    registry: str = "memory://"
+    #: The Socket.IO namespace of viewers.
+    namespace: str = "/tasks"
+    #: ``threading``, ``eventlet`` or ``gevent``. Default: what is really patched in this process, else ``threading``.
+    async_mode: str | None = None
+    #: Seconds between two pushes of the same task to a viewer.
+    flush_interval: float = 0.05
+    #: Seconds that a finished task is kept.
+    retention: float = 3600.0
+    #: Finished tasks kept in all; the oldest finished leave first, unfinished ones never.
+    max_tasks: int = 100_000
+    #: Finished tasks kept per user.
+    max_tasks_per_user: int = 1_000
+    #: Bytes (UTF-8) of a task's output that are kept.
+    output_tail: int = 256 * 1024
+    #: Origins whose pages may connect. Default: the server's own. A list of ``scheme://host[:port]``; ``*`` allows all.
+    allowed_origins: tuple[str, ...] | None = None
+    #: Host names this server answers to (guards against DNS rebinding). Default: any.
+    allowed_hosts: tuple[str, ...] | None = None
+    #: Proxies in front whose ``X-Forwarded-For/-Proto/-Host`` are believed: how many.
+    trusted_proxies: int = 0
+    #: Viewers at once. Default: the descriptor limit − 256.
+    max_viewers: int | None = None
+    #: Viewers (tabs) of one user at once.
+    max_viewers_per_user: int = 100
+    #: Viewers from one network address at once.
+    max_viewers_per_address: int = 1_000
+    #: Seconds after which a viewer that takes nothing is closed.
+    viewer_timeout: float = 30.0
+    #: Seconds without a sign of life after which a task shows as stalled; 0: never.
+    stall_timeout: float = 0.0
+    #: Seconds that a ticket is good for.
+    ticket_age: float = 3600.0
+    #: Jobs that run at once (native threads); more wait as ``pending``.
+    threads: int = 16
+    #: Requests, handlers and ``identify`` calls that run at once under ``realtime serve`` (native threads).
+    request_threads: int = 40
+    #: What a page is told of an exception that is not a ``TaskError``: ``message``, ``type`` or ``none``.
+    error_detail: str = "message"
+    #: Whether ``/realtime/v1/metrics`` answers.
+    metrics: bool = False
+    #: Where a worker reports to: ``redis://…`` or ``http(s)://…``.
+    url: str | None = None
+    #: Characters of a name.
+    max_name: int = 200
+    #: Characters of a message.
+    max_message: int = 2_000
+    #: Bytes of ``metadata``, as JSON.
+    max_metadata: int = 16 * 1024
+    #: Bytes of a ``result``, as JSON.
+    max_result: int = 256 * 1024
+    #: Bytes of an error's ``details``, as JSON.
+    max_details: int = 16 * 1024
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
+        """Build from a mapping (Flask's config) and an environment. The mapping wins.
+
+        Raises `ConfigError` for a key that is not known (naming the nearest one) and for a value that is not allowed.
+        """
+        given: dict[str, Any] = {}
+        for key, text in (environ or {}).items():
+            if key.startswith(ENVIRONMENT_PREFIX):
+                given[key.removeprefix("FLASK_")] = _read(text)
+        if environ and environ.get("REALTIME_URL"):
+            given["REALTIME_URL"] = environ["REALTIME_URL"]
+        given.update((key, value) for key, value in mapping.items() if key.startswith(PREFIX))
+
+        known = {PREFIX + field.name.upper(): field.name for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        hints = get_type_hints(cls)
+        for key, value in given.items():
+            if key not in known:
+                nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+                raise ConfigError(f"{key} is not a setting. The nearest is {nearest}.")
+            values[known[key]] = _typed(key, value, hints[known[key]])
+        config = cls(**values)
+        for name, (rule, allowed) in _RULES.items():
+            if not rule(getattr(config, name)):
+                raise ConfigError(f"{PREFIX}{name.upper()} is {getattr(config, name)!r}; it may be {allowed}.")
+        return config
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    options = getattr(hint, "__args__", (hint,))
+    if value is None and type(None) in options:
+        return None
+    if hint == tuple[str, ...] | None:
+        items = [value] if isinstance(value, str) else value
+        if isinstance(items, Iterable) and not isinstance(items, Mapping):
+            items = [part.strip() for item in items if isinstance(item, str) for part in item.split(",")]
+            return tuple(filter(None, items))
+        raise ConfigError(f"{key} is {value!r}; it may be a list of text.")
+    wanted = next(kind for kind in (bool, int, float, str) if kind in options)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
+        raise ConfigError(f"{key} is {value!r}; it must be {_NAMES[wanted]}.")
+    return value
+
+
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+_Rule = tuple[Callable[[Any], bool], str]
+
+
+def _between(low: float, high: float, unit: str) -> _Rule:
+    return (lambda value: value is None or (math.isfinite(value) and low <= value <= high)), f"{low:g} to {high:g} {unit}"
+
+
+def _one_of(*words: str | None) -> _Rule:
+    return (lambda value: value in words), "one of " + ", ".join(repr(word) for word in words)
+
+
+_RULES: dict[str, _Rule] = {
+    "namespace": (
+        lambda value: value.startswith("/") and len(value) > 1 and "," not in value and len(value) <= 64,
+        "a name such as '/tasks' (not '/', no comma)",
+    ),
+    "async_mode": _one_of(None, "threading", "eventlet", "gevent"),
+    "error_detail": _one_of("message", "type", "none"),
+    "flush_interval": _between(0.001, 10, "seconds"),
+    "retention": _between(0, 365 * 86400, "seconds"),
+    "max_tasks": _between(1, 100_000_000, "tasks"),
+    "max_tasks_per_user": _between(1, 10_000_000, "tasks"),
+    "output_tail": _between(1024, 64 * 1024 * 1024, "bytes"),
+    "trusted_proxies": _between(0, 16, "proxies"),
+    "max_viewers": _between(1, 10_000_000, "viewers"),
+    "max_viewers_per_user": _between(1, 10_000_000, "viewers"),
+    "max_viewers_per_address": _between(1, 10_000_000, "viewers"),
+    "viewer_timeout": _between(0.1, 3600, "seconds"),
+    "stall_timeout": _between(0, 30 * 86400, "seconds"),
+    "ticket_age": _between(1, 365 * 86400, "seconds"),
+    "threads": _between(1, 1024, "threads"),
+    "request_threads": _between(1, 1024, "threads"),
+    "max_name": _between(1, 1_000, "characters"),
+    "max_message": _between(1, 4_000, "characters"),
+    "max_metadata": _between(2, 16 * 1024, "bytes"),
+    "max_result": _between(2, 16 * 1024 * 1024, "bytes"),
+    "max_details": _between(2, 16 * 1024, "bytes"),
+}

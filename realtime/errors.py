@@ -1,0 +1,209 @@
+"""Every error this package raises on purpose.
+
+The tree::
+
+    RealtimeError
+    ├── ConfigError            a setting is wrong or missing
+    ├── InvalidValue           an argument breaks a rule or a bound (also a ValueError)
+    │   └── InvalidType        an argument is of the wrong type (also a TypeError)
+    ├── TaskNotFound           no such task, or not one the caller may see
+    ├── TaskExists             the id is taken
+    ├── TaskAlreadyFinished    the task has ended; nothing follows an end
+    ├── Forbidden              visible to the caller, but not theirs to change
+    ├── Unauthenticated        nobody is identified and no ticket was given
+    │   ├── TicketInvalid      the ticket was not signed by this app, or for another purpose
+    │   └── TicketExpired      the ticket was good once
+    ├── OriginNotAllowed       a page of another origin asked
+    ├── LimitReached           a bound on how many is reached (viewers, tasks)
+    ├── RegistryUnavailable    the task store cannot be reached now; try again
+    ├── NotTheServer           a write to ``memory://`` in a process that no viewer is connected to
+    ├── NoRealtime             no app has a Realtime here, or several have
+    ├── ServerStopping         the server takes no new work
+    └── TaskError              raised *by a job*: its message is safe to show to the user
+
+    TaskCancelled              raised *in a job* that was asked to stop; a BaseException,
+                               so that ``except Exception`` does not swallow it
+
+Each class has a stable ``code`` (what a client switches on) and an ``http_status``, a hint
+for whoever turns it into a response. ``str(error)`` is one sentence that names the field and the bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class RealtimeError(Exception):
+    """The root of what this package raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+    http_status: ClassVar[int] = 500
+
+
+class ConfigError(RealtimeError):
+    """A setting is wrong or missing; the message says which and what it may be."""
+
+    code = "config"
+
+
+class InvalidValue(RealtimeError, ValueError):
+    """An argument breaks a rule. ``field`` names it (``message``, ``result.scores[3]``)."""
+
+    code = "invalid"
+    http_status = 422
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class InvalidType(InvalidValue, TypeError):
+    """An argument is of the wrong type."""
+
+
+class _TaskProblem(RealtimeError):
+    """A problem with one task; ``task_id`` names it."""
+
+    text: ClassVar[str] = ""
+
+    def __init__(self, task_id: str, text: str | None = None) -> None:
+        super().__init__(text or self.text.format(task_id=task_id))
+        self.task_id = task_id
+
+
+class TaskNotFound(_TaskProblem):
+    """There is no such task, or the caller may not see it: the two are never told apart."""
+
+    code = "not_found"
+    http_status = 404
+    text = (
+        "No task {task_id!r} is known in this process. It may have ended and been cleared, "
+        "or it may live in another process: memory:// holds the tasks of one process only."
+    )
+
+
+class TaskExists(_TaskProblem):
+    """The id is taken; nothing was changed."""
+
+    code = "exists"
+    http_status = 409
+    text = "A task with the id {task_id!r} exists already."
+
+
+class TaskAlreadyFinished(_TaskProblem):
+    """The task has ended. ``status`` says how."""
+
+    code = "already_finished"
+    http_status = 409
+
+    def __init__(self, task_id: str, status: str) -> None:
+        super().__init__(task_id, f"The task {task_id!r} is {status} already; nothing follows an end.")
+        self.status = status
+
+
+class Forbidden(_TaskProblem):
+    """The caller sees the task but may not do this to it."""
+
+    code = "forbidden"
+    http_status = 403
+    text = "Only the owner of the task {task_id!r} may do this."
+
+
+class Unauthenticated(RealtimeError):
+    """Nobody is identified and no ticket was given."""
+
+    code = "unauthenticated"
+    http_status = 401
+
+    def __init__(self, text: str = "Not signed in: no user was identified and no ticket was given.") -> None:
+        super().__init__(text)
+
+
+class TicketInvalid(Unauthenticated):
+    """The ticket was not signed by this app."""
+
+    code = "ticket_invalid"
+
+    def __init__(self, text: str = "The ticket is not one of this server's.") -> None:
+        super().__init__(text)
+
+
+class TicketExpired(Unauthenticated):
+    """The ticket is older than ``REALTIME_TICKET_AGE`` allows."""
+
+    code = "ticket_expired"
+
+    def __init__(self, text: str = "The ticket has expired.") -> None:
+        super().__init__(text)
+
+
+class OriginNotAllowed(RealtimeError):
+    """A page of another origin asked. The message names the settings that would allow it."""
+
+    code = "origin_not_allowed"
+    http_status = 403
+
+
+class LimitReached(RealtimeError):
+    """A bound on how many is reached. The message names the setting."""
+
+    code = "limit"
+    http_status = 429
+
+
+class RegistryUnavailable(RealtimeError):
+    """The task store cannot be reached now. Nothing is known of the change."""
+
+    code = "unavailable"
+    http_status = 503
+
+
+class NotTheServer(RealtimeError):
+    """A write to ``memory://`` in a forked child, where no viewer will ever see it."""
+
+    code = "not_the_server"
+
+
+class NoRealtime(RealtimeError):
+    """No ``Realtime`` to use: there is none, or there are several and no app context says which."""
+
+    code = "no_realtime"
+
+
+class ServerStopping(RealtimeError):
+    """The server is going away and takes no new work."""
+
+    code = "server_stopping"
+    http_status = 503
+
+
+class TaskError(RealtimeError):
+    """Raise it in a job: the task fails, and this message is what the user reads.
+
+    ``code`` (a stable word), ``retryable`` and ``details`` (a small JSON object) go to the page with it.
+    """
+
+    code: str = "failed"  # type: ignore[misc]  # an instance may have its own
+    http_status = 500
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "failed",
+        retryable: bool | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retryable = retryable
+        self.details = details
+
+
+class TaskCancelled(BaseException):
+    """Raised in a job at its next update after somebody asked it to stop."""
+
+    def __init__(self, task_id: str | None = None) -> None:
+        super().__init__("The task was asked to stop." if task_id is None else f"The task {task_id!r} was asked to stop.")
+        self.task_id = task_id

@@ -1,0 +1,331 @@
+"""`Realtime`: the Flask extension, and the one place where the parts are put together."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import secrets
+import weakref
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import flask
+import flask_socketio
+import msgspec
+from flask import Flask
+from markupsafe import Markup
+from werkzeug.exceptions import HTTPException
+
+from . import auth, concurrency
+from .auth import Grant, Tickets
+from .config import Config
+from .errors import ConfigError, NoRealtime
+from .handle import Handle, track
+from .hub import Hub
+from .operations import Operations, TaskId, UserId
+from .protocol import MAX_MESSAGE_BYTES, user_room
+from .registry import open_registry
+from .runner import Job, Runner
+from .task import Task
+from .transport import http
+from .transport.commands import Commands
+from .transport.origin import Environ
+from .transport.socketio import SocketIOTransport
+
+log = logging.getLogger("realtime")
+
+URL_PREFIX = "/realtime"
+_T = TypeVar("_T")
+_Identify = Callable[[flask.Request], Any]
+
+#: All that were made and still live; weakly, since test suites make many apps.
+_instances: weakref.WeakSet[Realtime] = weakref.WeakSet()
+
+
+class Realtime(Operations):
+    """Live progress for a Flask app.
+
+    ``Realtime(app)``, or ``rt = Realtime()`` and ``rt.init_app(app)`` in a factory. ``socketio`` is the app's own
+    ``SocketIO`` if it has one (one that ``app.extensions`` knows is found by itself); its events and limits
+    stay as they are. The settings are read from ``app.config`` and the environment: see `Config`.
+
+    Nothing starts, opens or listens before the first viewer comes.
+    """
+
+    app: Flask
+    hub: Hub
+    runner: Runner
+    commands: Commands
+    transport: SocketIOTransport
+    concurrency: concurrency.Concurrency
+    socketio: flask_socketio.SocketIO
+
+    def __init__(self, app: Flask | None = None, socketio: flask_socketio.SocketIO | None = None) -> None:
+        self._identify: list[_Identify] = []  # shared by the apps of one factory
+        if app is not None:
+            self.init_app(app, socketio)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in Realtime.__annotations__ or name in Operations.__annotations__:
+            raise NoRealtime("This Realtime has no app yet: call init_app(app).")
+        raise AttributeError(name)
+
+    def init_app(self, app: Flask, socketio: flask_socketio.SocketIO | None = None) -> None:
+        """Give the app its tasks, its Socket.IO namespace and its ``/realtime`` pages.
+
+        A factory may call it for one app after another: this object then acts for the newest, while each app keeps its
+        own state. Raises `ConfigError`.
+        """
+        if "realtime" in app.extensions:
+            raise ConfigError(f"The app {app.name!r} has a Realtime already.")
+        if "app" in self.__dict__:
+            former = copy.copy(self)
+            self.app.extensions["realtime"] = former
+            _instances.add(former)
+        config = Config.from_mapping(app.config, os.environ)
+        super().__init__(open_registry(config), config, self._user_of_request)
+        self.app = app
+        self.concurrency = concurrency.create(config.async_mode, config.request_threads)
+        self.hub = Hub(
+            self.registry, self.concurrency,
+            flush_interval=config.flush_interval, viewer_timeout=config.viewer_timeout,
+        )  # fmt: skip
+        self.commands = Commands(self, self.hub)
+        self.runner = Runner(self, threads=config.threads, context=app.app_context)
+        self.static_folder = _folder("static")
+        self._tickets: list[Tickets] = []
+
+        socketio = socketio or app.extensions.get("socketio")
+        own = socketio is None
+        self.socketio = socketio or self._make_socketio()
+        if self.socketio.server is None:
+            self.socketio.init_app(app, async_mode=self.concurrency.mode)
+        self.authorise = partial(_authorise, app, self._identify, partial(_tickets, app, config, self._tickets))
+        self.transport = SocketIOTransport(
+            self.socketio, own=own, config=config, concurrency=self.concurrency, hub=self.hub,
+            commands=self.commands, authorise=self.authorise, max_viewers=config.max_viewers or _most_viewers(),
+        )  # fmt: skip
+        app.before_request(self.registry.adopt)
+        app.register_blueprint(http.blueprint(self), url_prefix=URL_PREFIX)
+        app.jinja_env.globals.setdefault("realtime_head", self.head)
+        app.extensions["realtime"] = self
+        _instances.add(self)
+        if self.concurrency.mode != "threading" and concurrency.patched_mode() is not None:
+            log.warning(
+                "This process is monkey-patched by %s: jobs run as green threads, and one that computes without "
+                "waiting stops everything else. `realtime serve` runs jobs and views on native threads.",
+                self.concurrency.mode,
+            )
+
+    def _make_socketio(self) -> flask_socketio.SocketIO:
+        # Any origin may shake hands, so that a refusal can be told and shown; what a page of another origin asks for is
+        # refused at CONNECT (transport/origin.py). Nothing is served on "/".
+        return flask_socketio.SocketIO(
+            async_mode=self.concurrency.mode, namespaces=[self.config.namespace], cors_allowed_origins="*",
+            max_http_buffer_size=MAX_MESSAGE_BYTES, manage_session=False,
+        )  # fmt: skip
+
+    # -- who ------------------------------------------------------------------------------------------------------------
+
+    def identify(self, function: _Identify) -> _Identify:
+        """Register the function of a ``flask.Request`` that says who it is from.
+
+        It returns a user id (``str`` or ``int``), an `Identity` or None. For a viewer the request is that of the
+        handshake. It runs in a request context, on a thread where it may block.
+        """
+        self._identify[:] = [function]
+        return function
+
+    def ticket(self, user_id: UserId | None = None, *, task_id: TaskId | None = None) -> str:
+        """A signed ticket, good for ``REALTIME_TICKET_AGE`` seconds.
+
+        Its holder is ``user_id``, or may view the one task ``task_id`` (which need not exist yet). Raises `ConfigError`
+        when ``SECRET_KEY`` is missing or short, and `InvalidValue`.
+        """
+        return _tickets(self.app, self.config, self._tickets).issue(user_id, task_id=task_id)
+
+    def disconnect(self, user_id: UserId) -> int:
+        """Send all viewers of a user away (call it at logout). Returns how many there were."""
+        viewers = self.hub.in_room(user_room(str(user_id)))
+        for viewer in viewers:
+            self.transport.disconnect(viewer)
+        return len(viewers)
+
+    def _user_of_request(self) -> str | None:
+        if not flask.has_request_context():
+            return None
+        if "realtime_grant" not in flask.g:
+            flask.g.realtime_grant = _identified(self._identify)
+        grant: Grant | None = flask.g.realtime_grant
+        return None if grant is None else grant.user_id
+
+    # -- pages ------------------------------------------------------------------------------------------------------------
+
+    def head(self) -> Markup:
+        """What a page needs in its ``<head>``: ``{{ realtime_head() }}`` in a template."""
+        if self.app.extensions.get("socketio") is not self.socketio:
+            raise ConfigError("The app got another SocketIO after its Realtime. Make the SocketIO first, or pass it.")
+        root = flask.request.script_root if flask.has_request_context() else ""
+        settings = {
+            "path": root + self.socketio.sockio_mw.engineio_path.rstrip("/"),
+            "namespace": self.config.namespace,
+            "api": f"{root}{URL_PREFIX}/v1",
+            "static": f"{root}{URL_PREFIX}/static",
+            "user": self._user_of_request(),
+        }
+        return Markup('<meta name="realtime" content="{}">\n<script type="module" src="{}/elements.js"></script>').format(
+            msgspec.json.encode(settings).decode(), settings["static"]
+        )
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------------
+
+    def task(self, task_id: TaskId) -> Handle:
+        """The handle of a task that exists; also a context manager. Raises `TaskNotFound`."""
+        return Handle(self, self.require(task_id).task_id)
+
+    def progress(
+        self, *, user_id: UserId | None = None, name: str | None = None, total: float | None = None,
+        unit: str | None = None, task_id: TaskId | None = None, message: str | None = "Starting...",
+        metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
+        passthrough: tuple[type[BaseException], ...] = (),
+    ) -> Handle:  # fmt: skip
+        """``with rt.progress(user_id=…, name=…) as task:`` runs the block as a task.
+
+        The end of the block completes it; an exception fails it and is raised again (one of ``passthrough`` leaves the
+        task alone); KeyboardInterrupt cancels it. Arguments as for `create_task`.
+        """
+        task = self.create_task(
+            task_id, user_id, name=name, total=total, unit=unit, message=message, metadata=metadata,
+            groups=groups, cancellable=True,
+        )  # fmt: skip
+        return Handle(self, task.task_id, passthrough=passthrough)
+
+    def track(
+        self, iterable: Iterable[_T], *, user_id: UserId | None = None, name: str | None = None,
+        total: float | None = None, unit: str | None = None, task_id: TaskId | None = None,
+        message: str | None = "Starting...", metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
+    ) -> Generator[_T]:  # fmt: skip
+        """``for row in rt.track(rows, user_id=…):`` shows the loop as a task that ends with it.
+
+        Left early, the task fails with code ``abandoned``. ``total`` is ``len(iterable)`` where there is one.
+        """
+        return track(
+            self, iterable, task_id=task_id, user_id=user_id, name=name, total=total, unit=unit, message=message,
+            metadata=metadata, groups=groups,
+        )  # fmt: skip
+
+    def start(
+        self, function: Callable[..., Any], *args: Any, user_id: UserId | None = None, name: str | None = None,
+        task_id: TaskId | None = None, kwargs: Mapping[str, Any] | None = None, total: float | None = None,
+        unit: str | None = None, metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
+    ) -> Task:  # fmt: skip
+        """Run ``function(task, *args, **kwargs)`` on a thread of its own as a task; returns its first snapshot.
+
+        ``task`` is its `Handle`. At most ``REALTIME_THREADS`` run at once; more wait as ``pending``. What it returns
+        completes the task. Raises `ServerStopping`, and what `create_task` raises.
+        """
+        return self.runner.start(
+            function, *args, user_id=user_id, name=name, task_id=task_id, kwargs=kwargs, total=total, unit=unit,
+            metadata=metadata, groups=groups,
+        )  # fmt: skip
+
+    @overload
+    def job(self, name: Callable[..., _T]) -> Job[_T]: ...
+    @overload
+    def job(
+        self, name: str | None = None, *, total: float | None = None, unit: str | None = None,
+        groups: Collection[str] = (),
+    ) -> Callable[[Callable[..., _T]], Job[_T]]: ...  # fmt: skip
+    def job(self, name: Any = None, **options: Any) -> Any:
+        """``@rt.job("Export")``: the function gains ``.start(args…, user_id=…)``, which runs it as a task."""
+        if callable(name):
+            return Job(self.runner_of_now, name)
+        return lambda function: Job(self.runner_of_now, function, name=name, **options)
+
+    def runner_of_now(self) -> Runner:
+        """The runner of the current app, for jobs that are defined before there is an app."""
+        return current_or(self).runner
+
+
+def current_or(fallback: Realtime) -> Realtime:
+    """The Realtime of the current app, else the one given."""
+    if flask.has_app_context():
+        found: Realtime = flask.current_app.extensions.get("realtime", fallback)
+        return found
+    return fallback
+
+
+def current() -> Realtime:
+    """The Realtime of the current app; outside an app context the process's only one. Raises `NoRealtime`."""
+    if flask.has_app_context():
+        found: Realtime | None = flask.current_app.extensions.get("realtime")
+        if found is None:
+            raise NoRealtime(f"The app {flask.current_app.name!r} has no Realtime: call Realtime(app).")
+        return found
+    living = [instance for instance in _instances if "app" in instance.__dict__]
+    if len(living) == 1:
+        return living[0]
+    if not living:
+        raise NoRealtime("There is no Realtime in this process: call Realtime(app).")
+    names = ", ".join(sorted(repr(instance.app.name) for instance in living))
+    raise NoRealtime(f"There are several ({names}): use the methods of one, or `with app.app_context():`.")
+
+
+def _identified(identify: list[_Identify]) -> Grant | None:
+    if not identify:
+        return None
+    try:
+        return auth.grant_of(identify[0](flask.request._get_current_object()))  # type: ignore[attr-defined]
+    except HTTPException:  # abort(401) and the like
+        return None
+
+
+def _authorise(
+    app: Flask, identify: list[_Identify], tickets: Callable[[], Tickets], environ: Environ, ticket: str | None
+) -> Grant | None:
+    """What a request or a handshake may see. Raises `Unauthenticated` for a bad ticket, and what ``identify`` raises."""
+    granted = None if ticket is None else tickets().verify(ticket)
+    if flask.has_request_context() and flask.request.environ is environ:
+        return auth.combine(_identified(identify), granted)
+    with app.request_context(environ):
+        return auth.combine(_identified(identify), granted)
+
+
+def _tickets(app: Flask, config: Config, made: list[Tickets]) -> Tickets:
+    """Made at the first use, when the app's configuration is complete."""
+    if not made:
+        secret: Any = app.config.get("SECRET_KEY")
+        try:
+            key = auth.check_secret(secret)
+        except ConfigError as problem:
+            if not app.debug:
+                raise
+            log.warning("%s", f"{problem}\nIn debug mode tickets are signed with a key that ends with this process.")
+            key = secrets.token_urlsafe(32)
+        made.append(Tickets(key, config.ticket_age))
+    return made[0]
+
+
+def _most_viewers() -> int:
+    """Descriptors are what viewers run out of first."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 10_000
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - 256, 16)
+
+
+def _folder(name: str) -> Path:
+    """``static`` or ``templates``: in the installed package, else beside it in the source tree."""
+    package = Path(__file__).parent
+    inside = package / name
+    if inside.is_dir():
+        return inside
+    beside = package.parent / name
+    if beside.is_dir() and (package.parent / "pyproject.toml").is_file():
+        return beside
+    raise ConfigError(f"The files of {name}/ are missing from this installation of realtime-progress.")

@@ -1,0 +1,393 @@
+"""Who watches what, which tasks are dirty, and one flusher that brings the two together.
+
+The way of a change: `Hub.mark` (any thread, no lock) notes that a task is dirty and wakes the flusher. The flusher waits
+until the flush interval since the last flush is over (not at all after a quiet time, nor for the end of a
+task), gives every viewer the dirty ids it may see, encodes each dirty task **once**, and hands each viewer that can take
+it the newest snapshots. A viewer that cannot keeps only the ids: between two flushes only the newest snapshot of a task
+waits (conflation), and memory per viewer is bounded by the tasks it watches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from .auth import Grant
+from .concurrency import Concurrency, Event, native_lock
+from .errors import LimitReached
+from .outbox import Outbox
+from .protocol import (
+    MAX_FLUSH_BYTES, MAX_POLLED_PACKETS, TASK_CREATED, TASK_PROGRESS, TASK_REMOVED, TERMINAL_EVENTS,
+    group_room, task_room, user_room,
+)  # fmt: skip
+from .registry.base import Registry, Removed
+from .task import Task
+
+log = logging.getLogger("realtime")
+
+#: Makes a packet of the transport of an event's name and the JSON of its payload.
+MakePacket = Callable[[str, bytes], Any]
+
+
+class Viewer:
+    """One connected session."""
+
+    __slots__ = ("address", "connection", "dirty", "grant", "hidden", "live", "outbox", "rooms", "session", "tokens", "tokens_at")
+
+    def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outbox) -> None:
+        #: The Socket.IO session id in our namespace, and the Engine.IO one of its connection.
+        self.session = session
+        self.connection = connection
+        self.grant = grant
+        self.address = address
+        self.outbox = outbox
+        self.rooms: set[str] = set()
+        #: What it has still to be told, oldest first: a task id, and its removal if that is what there is to tell.
+        self.dirty: dict[str, Removed | None] = {}
+        #: Its CONNECT answer is written; before that it is told nothing.
+        self.live = False
+        #: Its page is not on the screen.
+        self.hidden = False
+        self.tokens = 0.0
+        self.tokens_at = 0.0
+
+
+class Hub:
+    """The index of rooms, the dirty set and the flusher. Nothing runs until the first viewer or waiter comes."""
+
+    def __init__(
+        self, registry: Registry, concurrency: Concurrency, *, flush_interval: float, viewer_timeout: float
+    ) -> None:
+        self._registry = registry
+        self._concurrency = concurrency
+        self._interval = flush_interval
+        self._viewer_timeout = viewer_timeout
+        #: Guards rooms, viewers and their dirty sets. Never taken by `mark`; no callback runs under it.
+        self._lock = native_lock()
+        self._rooms: dict[str, dict[Viewer, None]] = {}
+        self.viewers: dict[str, Viewer] = {}
+        self._behind: dict[Viewer, None] = {}
+        # Written by any thread, read by the flusher: one dictionary for ever, whose single operations are atomic.
+        # The registry stores before it marks and the flusher takes a mark before it reads, so nothing is lost.
+        self._dirty: dict[str, bool] = {}
+        self._removed: dict[str, Removed] = {}
+        self._waiters: dict[str, dict[Event, None]] = {}
+        self._running = False
+        self._awake = False
+        self._urgent = False
+        self._event: Event | None = None
+        self.make_packet: MakePacket = lambda event, payload: (event, payload)
+        self.close_viewer: Callable[[Viewer, str], None] = lambda viewer, reason: None
+        #: Called about once a second while anybody watches.
+        self.on_sweep: list[Callable[[], None]] = []
+        #: How many snapshots were encoded, flushes made and packets handed over since the start.
+        self.encodes = self.flushes = self.pushes = 0
+        registry.on_change = self.mark
+        registry.on_remove = self.mark_removed
+        registry.pinned = self.owes
+
+    # -- changes: any thread ------------------------------------------------------------------------------------
+
+    def mark(self, task: Task, created: bool) -> None:
+        """A task has changed (it is stored already). Costs a dictionary entry; never blocks, never raises."""
+        if not self._running:
+            return
+        task_id = task.task_id
+        if created:
+            self._dirty[task_id] = True
+        elif task_id not in self._dirty:
+            self._dirty[task_id] = False
+        if task.finished:
+            self._wake_now()
+        elif not self._awake:
+            self._wake()
+
+    def mark_removed(self, removed: Removed) -> None:
+        """A task has left the registry."""
+        if self._running:
+            self._removed[removed.task_id] = removed
+            self._dirty.setdefault(removed.task_id, False)
+            self._wake()
+
+    def _wake(self) -> None:
+        self._awake = True
+        if self._event is not None:
+            self._event.set()
+
+    def _wake_now(self) -> None:
+        self._urgent = True
+        self._wake()
+
+    def owes(self, task_id: str) -> bool:
+        """Whether a connected viewer has still to be told of this task: then it must not be evicted yet."""
+        return task_id in self._dirty or any(task_id in viewer.dirty for viewer in list(self._behind))
+
+    # -- viewers --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the flusher, if it does not run yet. Called on the hub thread."""
+        with self._lock:
+            if self._running:
+                return
+            self._event = self._concurrency.event()
+            self._running = True
+        self._concurrency.spawn(self._run, "realtime-flusher")
+
+    def join(self, viewer: Viewer, *, per_user: int, per_address: int, in_all: int) -> None:
+        """Let a viewer into its rooms. Raises `LimitReached`, having changed nothing. It is told nothing before `open`."""
+        self.start()
+        grant = viewer.grant
+        rooms = [group_room(group) for group in grant.groups] + [task_room(task_id) for task_id in grant.task_ids]
+        if grant.user_id is not None:
+            rooms.append(user_room(grant.user_id))
+        with self._lock:
+            if len(self.viewers) >= in_all:
+                raise LimitReached(f"{in_all} viewers are connected; more are not taken (REALTIME_MAX_VIEWERS).")
+            if grant.user_id is not None and len(self._rooms.get(rooms[-1], ())) >= per_user:
+                raise LimitReached(
+                    f"{per_user} viewers of this user are connected; more are not taken (REALTIME_MAX_VIEWERS_PER_USER)."
+                )
+            same = f"address:{viewer.address}"
+            if len(self._rooms.get(same, ())) >= per_address:
+                raise LimitReached(
+                    f"{per_address} viewers are connected from this address; more are not taken "
+                    "(REALTIME_MAX_VIEWERS_PER_ADDRESS)."
+                )
+            self.viewers[viewer.session] = viewer
+            for room in (*rooms, same):
+                self._enter(viewer, room)
+
+    def open(self, viewer: Viewer, owed: Iterable[str] = ()) -> None:
+        """The viewer's CONNECT answer and first snapshot are on their way: pushes may follow.
+
+        ``owed`` are tasks that the first snapshot had no room for.
+        """
+        viewer.outbox.attach(lambda: self._ready(viewer), lambda: self._overflowed(viewer))
+        viewer.live = True
+        self.owe(viewer, owed)
+
+    def owe(self, viewer: Viewer, task_ids: Iterable[str]) -> None:
+        """Tell a viewer of these tasks with the next flushes."""
+        with self._lock:
+            if viewer.session in self.viewers:
+                for task_id in task_ids:
+                    viewer.dirty.setdefault(task_id, None)
+                if viewer.dirty:
+                    self._behind[viewer] = None
+        self._ready(viewer)
+
+    def hide(self, viewer: Viewer, hidden: bool) -> None:
+        """A hidden page is told of ends only; when it is seen again, it gets what it missed."""
+        viewer.hidden = hidden
+        self.owe(viewer, ())
+
+    def leave(self, session: str) -> Viewer | None:
+        """Forget a viewer."""
+        with self._lock:
+            viewer = self.viewers.pop(session, None)
+            if viewer is not None:
+                viewer.live = False
+                self._behind.pop(viewer, None)
+                for room in list(viewer.rooms):
+                    self._exit(viewer, room)
+                viewer.dirty.clear()
+                viewer.outbox.detach()
+        return viewer
+
+    def enter(self, viewer: Viewer, task_ids: Iterable[str]) -> None:
+        """Let a viewer into the rooms of tasks it may see."""
+        with self._lock:
+            if viewer.session in self.viewers:
+                for task_id in task_ids:
+                    self._enter(viewer, task_room(task_id))
+
+    def exit(self, viewer: Viewer, task_ids: Iterable[str]) -> None:
+        """Take a viewer out of the rooms of single tasks."""
+        with self._lock:
+            for task_id in task_ids:
+                self._exit(viewer, task_room(task_id))
+
+    def in_room(self, room: str) -> list[Viewer]:
+        """The viewers in a room."""
+        with self._lock:
+            return list(self._rooms.get(room, ()))
+
+    def _enter(self, viewer: Viewer, room: str) -> None:
+        viewer.rooms.add(room)
+        self._rooms.setdefault(room, {})[viewer] = None
+
+    def _exit(self, viewer: Viewer, room: str) -> None:
+        viewer.rooms.discard(room)
+        members = self._rooms.get(room)
+        if members is not None:
+            members.pop(viewer, None)
+            if not members:
+                del self._rooms[room]
+
+    def _ready(self, viewer: Viewer) -> None:
+        # A viewer has taken its flush. It gets what it missed at the next tick.
+        if viewer in self._behind and not self._awake:
+            self._wake()
+
+    def _overflowed(self, viewer: Viewer) -> None:
+        # In whatever thread made the control packet: closing runs handlers, so it is done beside.
+        self._concurrency.spawn(lambda: self.close_viewer(viewer, "takes nothing"), "realtime-close")
+
+    # -- waiting for one task (long polls of the HTTP interface) ---------------------------------------------------
+
+    def wait(self, task_id: str, timeout: float, unless: Callable[[], bool]) -> None:
+        """Wait until the task changes or ``timeout`` seconds have passed; not at all when ``unless()`` is true then."""
+        self.start()
+        event = self._concurrency.event()
+        with self._lock:
+            self._waiters.setdefault(task_id, {})[event] = None
+        try:
+            if not unless():
+                event.wait(timeout)
+        finally:
+            with self._lock:
+                waiting = self._waiters.get(task_id, {})
+                waiting.pop(event, None)
+                if not waiting:
+                    self._waiters.pop(task_id, None)
+
+    def waiting(self) -> int:
+        """How many waits are under way."""
+        with self._lock:
+            return sum(map(len, self._waiters.values()))
+
+    def stop(self) -> None:
+        """End all waits and the flusher after one last flush."""
+        self._running = False
+        with self._lock:
+            events = [event for waiting in self._waiters.values() for event in waiting]
+        for event in events:
+            event.set()
+        self._wake_now()
+
+    # -- the flusher -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        event = self._event
+        assert event is not None
+        last = swept = 0.0
+        while self._running:
+            event.wait(1.0)  # the sweep's interval; a mark ends it
+            event.clear()
+            # Now it is awake, and marks set the event no more: until the tick only an end wakes it.
+            while self._awake and not self._urgent:
+                rest = last + self._interval - time.monotonic()
+                if rest <= 0:
+                    break
+                event.wait(rest)
+                event.clear()
+            self._awake = self._urgent = False
+            try:
+                self.flush()
+                last = time.monotonic()
+                if last - swept >= 1.0:
+                    swept = last
+                    self._sweep(last)
+            except Exception:
+                log.exception("A flush failed; the next one goes on.")
+        with contextlib.suppress(Exception):
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell every viewer that can take it what is dirty for it. Only the flusher calls this."""
+        packets: dict[str, tuple[Any, int]] = {}
+        created: set[str] = set()
+        with self._lock:
+            touched = self._behind
+            self._behind = {}
+            for task_id in list(self._dirty):
+                if self._dirty.pop(task_id):
+                    created.add(task_id)
+                removed = self._removed.pop(task_id, None)
+                source = self._registry.get(task_id) or removed
+                if source is None:
+                    continue
+                self._spread(task_id, source, touched)
+            now = time.monotonic()
+            for viewer in touched:
+                if viewer.live and viewer.outbox.busy_since is None:
+                    self._give(viewer, packets, created)
+                if viewer.dirty:
+                    self._behind[viewer] = None
+            if packets:
+                self.flushes += 1
+            late = [
+                viewer for viewer in self._behind
+                if viewer.outbox.busy_since is not None and now - viewer.outbox.busy_since > self._viewer_timeout
+            ]  # fmt: skip
+        for viewer in late:
+            self.close_viewer(viewer, "takes nothing")
+
+    def _spread(self, task_id: str, source: Task | Removed, touched: dict[Viewer, None]) -> None:
+        news = source if isinstance(source, Removed) else None
+        rooms = [task_room(task_id), *map(group_room, source.groups)]
+        if source.user_id is not None:
+            rooms.append(user_room(source.user_id))
+        for room in rooms:
+            members = self._rooms.get(room)
+            if members:
+                touched.update(members)
+                for viewer in members:
+                    viewer.dirty[task_id] = news
+        waiting = self._waiters.get(task_id)
+        if waiting:
+            for event in waiting:
+                event.set()
+
+    def _give(self, viewer: Viewer, packets: dict[str, tuple[Any, int]], created: set[str]) -> None:
+        flush: list[Any] = []
+        size = 0
+        most = MAX_POLLED_PACKETS if viewer.outbox.polling else 1_000_000
+        for task_id, removed in list(viewer.dirty.items()):
+            if viewer.hidden and removed is None and not self._ended(task_id):
+                continue
+            known = packets.get(task_id)
+            if known is None:
+                known = self._packet(task_id, removed, task_id in created)
+                if known[0] is not None:
+                    packets[task_id] = known
+            packet, length = known
+            if flush and (size + length > MAX_FLUSH_BYTES or len(flush) >= most):
+                break
+            del viewer.dirty[task_id]
+            if packet is not None:
+                flush.append(packet)
+                size += length
+        if flush:
+            self.pushes += len(flush)
+            viewer.outbox.push(flush)
+
+    def _ended(self, task_id: str) -> bool:
+        task = self._registry.get(task_id)
+        return task is None or task.finished
+
+    def _packet(self, task_id: str, removed: Removed | None, created: bool) -> tuple[Any, int]:
+        """The packet of a task as it is now: its newest snapshot, or that it is gone."""
+        task = self._registry.get(task_id)
+        if task is None:
+            if removed is None:
+                return None, 0  # it left after it was marked; its removal is marked too
+            payload = msgspec.json.encode(
+                {"task_id": task_id, "epoch": removed.epoch, "version": removed.version}
+            )
+            event = TASK_REMOVED
+        else:
+            payload = task.encode_push()
+            event = TERMINAL_EVENTS.get(task.status) or (TASK_CREATED if created else TASK_PROGRESS)
+            self.encodes += 1
+        return self.make_packet(event, payload), len(payload)
+
+    def _sweep(self, now: float) -> None:
+        self._registry.expire()
+        for callback in self.on_sweep:
+            callback()

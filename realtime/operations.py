@@ -1,0 +1,311 @@
+"""The lifecycle functions, over a registry: they validate, change, and return the new snapshot. No Flask in here.
+
+Any thread may call them (not a signal handler: a lock is taken). A wrong argument raises `InvalidValue` naming the field
+and its bound, and changes nothing. None of them waits for a viewer or fails because of one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from . import values
+from .config import Config
+from .errors import InvalidType, InvalidValue, RealtimeError, TaskCancelled, TaskError, TaskNotFound
+from .registry.base import Registry, Removed
+from .task import NewTask, Task, TaskFailure, TaskStatus
+
+log = logging.getLogger("realtime")
+
+TaskId = str | int | UUID
+UserId = str | int
+
+
+class _Word:
+    """A value that is none of the user's."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+#: As ``user_id`` of a new task: it has no owner, and is seen through tickets and groups only.
+NOBODY: Final = _Word("NOBODY")
+#: As ``user_id`` of `get_task_status`: whoever owns it.
+ANYBODY: Final = _Word("ANYBODY")
+
+#: What the page is told of an exception whose text it must not see.
+JOB_FAILED: Final = "The job failed."
+
+
+class TaskPage(list[Task]):
+    """A list of tasks; ``next`` is what to give as ``before`` for the following page, None on the last one."""
+
+    next: str | None = None
+
+
+class Operations:
+    """The lifecycle functions. ``current_user`` tells who is identified now, for calls that name no user."""
+
+    def __init__(self, registry: Registry, config: Config, current_user: Callable[[], str | None]) -> None:
+        self.registry = registry
+        self.config = config
+        self._current_user = current_user
+        self._expired_at = 0.0
+        self._max_message = config.max_message
+
+    def create_task(
+        self,
+        task_id: TaskId | None = None,
+        user_id: UserId | _Word | None = None,
+        *,
+        name: str | None = None,
+        status: str = "processing",
+        message: str | None = "Starting...",
+        total: float | None = None,
+        unit: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        cancellable: bool = False,
+        groups: Collection[str] = (),
+        exist_ok: bool = False,
+    ) -> Task:
+        """Create a task and show it to its user.
+
+        ``task_id`` is made when omitted. An omitted ``user_id`` is the user identified in this request; outside a
+        request it must be given (`NOBODY` for a task without an owner). ``status`` is ``processing`` or ``pending``;
+        ``total`` and ``unit`` say how much there is to do (``1570``, ``"files"``); ``metadata`` is a JSON object of
+        the app's own; members of ``groups`` see the task too; ``cancellable`` shows a Cancel button.
+
+        Raises `TaskExists` (nothing is changed) unless ``exist_ok`` and the task there has the same owner and is not
+        finished: then that one is returned. Raises `InvalidValue`.
+        """
+        new = NewTask(
+            values.task_id(task_id),
+            self._owner(user_id),
+            values.groups(groups),
+            None if name is None else values.text("name", name, self.config.max_name),
+            _first_status(status),
+            None if message is None else values.text("message", message, self._max_message),
+            None if total is None else values.total(total),
+            None if unit is None else values.unit(unit),
+            None if metadata is None else self._metadata(metadata),
+            bool(cancellable),
+        )
+        now = time.monotonic()
+        if now - self._expired_at > 1.0:  # nobody may be watching, and then no flusher runs to do it
+            self._expired_at = now
+            self.registry.expire()
+        return self.registry.create(new, exist_ok=exist_ok)[0]
+
+    def update_task_progress(
+        self,
+        task_id: TaskId,
+        progress: str | float | None = None,
+        message: str | None = None,
+        *,
+        current: float | None = None,
+        total: float | None = None,
+        percent: float | None = None,
+        advance: float | None = None,
+        unit: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Say how far a task is. ``progress`` is the message if it is text, the percent (0–100) if it is a number.
+
+        ``current`` steps of ``total`` are done, or ``advance`` more than before; the percent follows from them. What is
+        omitted stays. A pending task starts by it. Percent never goes down.
+
+        Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
+        """
+        if progress is not None:
+            if isinstance(progress, str):
+                if message is not None:
+                    raise InvalidValue("message", "given twice: as progress and as message")
+                message = progress
+            elif percent is None:
+                percent = progress
+            else:
+                raise InvalidValue("percent", "given twice: as progress and as percent")
+        # Plain values of the right type and size pass at once; the validators say what is wrong with the others.
+        if message is not None and not (
+            type(message) is str and len(message) <= self._max_message and message.isascii()
+        ):
+            message = values.text("message", message, self._max_message)
+        if percent is not None and not (type(percent) in _NUMBERS and 0 <= percent <= 100):
+            percent = values.percent(percent)
+        if current is not None:
+            current = values.number("current", current)
+        if total is not None:
+            total = values.total(total)
+        if advance is not None:
+            advance = values.number("advance", advance)
+        if unit is not None:
+            unit = values.unit(unit)
+        if type(task_id) is not str:
+            task_id = values.task_id(task_id)
+        return self.registry.update(
+            task_id, message, current, total, percent, advance, unit,
+            None if metadata is None else self._metadata(metadata),
+        )  # fmt: skip
+
+    def complete_task(self, task_id: TaskId, result: Any = None) -> Task:
+        """End a task well. ``result`` is anything JSON can take, up to ``REALTIME_MAX_RESULT`` bytes of it.
+
+        The elements show its ``message``, and its ``url`` as a link called ``label``. A task that is completed already
+        is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue` (naming the path, such as
+        ``result.scores[3]``).
+        """
+        encoded = None if result is None else values.json_value("result", result, self.config.max_result)
+        return self.registry.complete(_id(task_id), encoded)
+
+    def fail_task(
+        self,
+        task_id: TaskId,
+        error: str | BaseException,
+        *,
+        code: str | None = None,
+        type: str | None = None,
+        retryable: bool | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """End a task badly. ``error`` is a message that is safe to show, or an exception.
+
+        Of an exception that is not a `TaskError` the page gets what ``REALTIME_ERROR_DETAIL`` allows; the traceback goes
+        to the log with the task's id. `TaskCancelled` ends the task as cancelled. A task that has failed already
+        is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
+        """
+        task_id = _id(task_id)
+        if isinstance(error, TaskCancelled):
+            return self.registry.cancel(task_id)
+        if not isinstance(error, str | BaseException):
+            raise InvalidType("error", f"text or an exception, not {_kind(error)}")
+        if isinstance(error, TaskError):
+            code = code or error.code
+            retryable = error.retryable if retryable is None else retryable
+            details = error.details if details is None else details
+        failure = TaskFailure(
+            self._error_type(error) if type is None else values.text("type", type, 200),
+            self._error_message(error),
+            "failed" if code is None else values.text("code", code, 64),
+            retryable,
+            None if details is None else values.json_value("details", _object("details", details), self.config.max_details),
+        )
+        if isinstance(error, BaseException) and not isinstance(error, TaskError):
+            log.error("Task %s failed.", task_id, exc_info=error)
+        return self.registry.fail(task_id, failure)
+
+    def cancel_task(self, task_id: TaskId, *, done: bool = False) -> Task:
+        """Ask a task to stop, or (``done=True``, the worker's answer) end it as cancelled.
+
+        A pending task ends at once. A processing one gets ``cancel_requested_at``, and its handle raises `TaskCancelled`
+        at its next update. Asking again changes nothing. Raises `TaskNotFound`, `TaskAlreadyFinished`.
+        """
+        task_id = _id(task_id)
+        return self.registry.cancel(task_id) if done else self.registry.request_cancel(task_id)
+
+    def get_task_status(self, task_id: TaskId, *, user_id: UserId | _Word | None = ANYBODY) -> Task | None:
+        """The newest snapshot, or None. With ``user_id``, None also for a task of somebody else."""
+        task = self.registry.get(_id(task_id))
+        if task is not None and user_id is not ANYBODY:
+            owner = None if user_id is None or user_id is NOBODY else values.user_id(user_id)
+            if owner is None or task.user_id != owner:
+                return None
+        return task
+
+    def list_tasks(
+        self,
+        user_id: UserId | None = None,
+        *,
+        groups: Collection[str] = (),
+        limit: int = 50,
+        before: str | None = None,
+        finished: bool | None = None,
+    ) -> TaskPage:
+        """A user's tasks (and those of ``groups``), newest first, at most ``limit`` (1–1,000).
+
+        ``before`` is the ``next`` of the page before. ``finished`` picks the finished or the unfinished ones. An omitted
+        ``user_id`` is the user identified in this request. Raises `InvalidValue`.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1_000:
+            raise InvalidValue("limit", f"{limit!r}; it may be a whole number from 1 to 1000")
+        tasks, following = self.registry.list(
+            user_id=self._owner(user_id), groups=values.groups(groups), limit=limit, before=before, finished=finished
+        )
+        page = TaskPage(tasks)
+        page.next = following
+        return page
+
+    def remove_task(self, task_id: TaskId) -> Removed:
+        """Take a finished task out of the registry; its viewers are told. Raises `TaskNotFound`, `InvalidValue`."""
+        return self.registry.remove(_id(task_id))
+
+    def start_task(self, task_id: TaskId) -> Task:
+        """Say that a pending task is being worked on now."""
+        return self.registry.start(_id(task_id))
+
+    def require(self, task_id: TaskId) -> Task:
+        """The newest snapshot. Raises `TaskNotFound`."""
+        task = self.registry.get(_id(task_id))
+        if task is None:
+            raise TaskNotFound(str(task_id))
+        return task
+
+    # -- helpers ------------------------------------------------------------------------------------------------------
+
+    def _owner(self, user_id: Any) -> str | None:
+        if user_id is NOBODY:
+            return None
+        if user_id is None:
+            user_id = self._current_user()
+            if user_id is None:
+                raise InvalidValue(
+                    "user_id",
+                    "it must be given here: no user is identified (outside a request nobody is). "
+                    "For a task without an owner give realtime.NOBODY",
+                )
+        return values.user_id(user_id)
+
+    def _metadata(self, metadata: Mapping[str, Any]) -> bytes:
+        return values.json_value("metadata", _object("metadata", metadata), self.config.max_metadata)
+
+    def _error_type(self, error: str | BaseException) -> str | None:
+        if isinstance(error, str) or (self.config.error_detail == "none" and not isinstance(error, TaskError)):
+            return None
+        return type(error).__name__[:200]
+
+    def _error_message(self, error: str | BaseException) -> str:
+        if isinstance(error, str):
+            return values.text("error", error, self._max_message)
+        if isinstance(error, RealtimeError) or self.config.error_detail == "message":
+            # The job has failed already: a text that is too long or broken must not keep the task from ending.
+            text = str(error).encode(errors="backslashreplace").decode()
+            return text[: self._max_message] or type(error).__name__
+        return JOB_FAILED
+
+
+_NUMBERS = (int, float)
+
+
+def _id(task_id: TaskId) -> str:
+    return task_id if type(task_id) is str else values.task_id(task_id)
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _object(field: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidType(field, f"an object (a dict), not {_kind(value)}")
+    return dict(value)
+
+
+def _first_status(status: Any) -> TaskStatus:
+    if status not in (TaskStatus.PENDING, TaskStatus.PROCESSING):
+        raise InvalidValue("status", f"{status!r}; a task begins as 'processing' or 'pending'")
+    return TaskStatus(status)

@@ -1,0 +1,1 @@
+"""How changes reach viewers and viewers reach tasks: Socket.IO and HTTP."""

@@ -1,0 +1,189 @@
+"""What a viewer may ask, and the snapshots that answer it. No Socket.IO in here.
+
+Every answer is bounded: at most `MAX_SNAPSHOT_TASKS` tasks and `MAX_SNAPSHOT_BYTES` of them; what finds no room is owed
+and follows as ordinary pushes, or is on the next page.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from .. import protocol
+from ..auth import Grant
+from ..errors import Forbidden, InvalidValue, LimitReached, TaskNotFound
+from ..hub import Hub, Viewer
+from ..operations import Operations
+from ..protocol import (
+    MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_TASKS,
+    ConnectAuth, ListRequest, SubscribeRequest, TaskRequest, UnsubscribeRequest, VisibilityRequest, parse,
+)  # fmt: skip
+from ..task import Task
+
+Answer = dict[str, Any]
+
+#: Rooms that one viewer may be in.
+MAX_ROOMS = 2_000
+
+
+class Commands:
+    """Answers viewers. ``answer`` raises `RealtimeError` for what may be told to them."""
+
+    def __init__(self, operations: Operations, hub: Hub) -> None:
+        self._operations = operations
+        self._registry = operations.registry
+        self._hub = hub
+        self._known: dict[str, Callable[[Viewer, Any], Answer]] = {
+            protocol.SUBSCRIBE: self._subscribe,
+            protocol.UNSUBSCRIBE: self._unsubscribe,
+            protocol.CANCEL_TASK: self._cancel,
+            protocol.LIST_TASKS: self._list,
+            protocol.REMOVE_TASK: self._remove,
+            protocol.VISIBILITY: self._visibility,
+        }
+
+    def answer(self, viewer: Viewer, event: str, message: Any) -> Answer:
+        """Do what a viewer asks. Returns the acknowledgement, ``{"ok": true, …}``."""
+        command = self._known.get(event)
+        if command is None:
+            raise InvalidValue("event", f"{event[:40]!r} is not one of {', '.join(self._known)}")
+        return {"ok": True, **command(viewer, message)}
+
+    def snapshot(self, grant: Grant, auth: ConnectAuth) -> tuple[Answer, list[str]]:
+        """The first snapshot of a viewer: what differs from its cursors; unfinished tasks first, then the newest.
+
+        Returns it and the ids of tasks whose cursors are behind and that found no room.
+        """
+        epoch = self._registry.epoch
+        cursors = auth.cursors if auth.epoch == epoch else {}
+        page = _Page(cursors)
+        for task_id in grant.task_ids:
+            page.add(self._registry.get(task_id))
+        more = False
+        for finished in (False, True):
+            tasks, following = self._registry.list(
+                user_id=grant.user_id, groups=grant.groups, limit=MAX_SNAPSHOT_TASKS, finished=finished
+            )
+            # A list so as not to stop at the first that finds no room: a smaller one may fit.
+            more |= not all([page.add(task) for task in tasks]) or following is not None
+        removed, owed = [], []
+        for task_id in auth.cursors:
+            task = self._registry.get(task_id)
+            if task is None or not grant.may_view(task):
+                removed.append(task_id)
+            elif task_id not in page.seen and task.version != cursors.get(task_id):
+                owed.append(task_id)
+        owed += [task_id for task_id in grant.task_ids if task_id in page.refused]
+        snapshot = {
+            "epoch": epoch, "user_id": grant.user_id, "tasks": page.tasks, "removed": removed,
+            "has_more": more, "server_time": _now(),
+        }  # fmt: skip
+        return snapshot, owed
+
+    def list(self, grant: Grant, limit: Any, before: str | None) -> Answer:
+        """A page of what a grant may see, newest first: ``{"tasks", "next"}``."""
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_SNAPSHOT_TASKS:
+            raise InvalidValue("limit", f"a whole number from 1 to {MAX_SNAPSHOT_TASKS}")
+        tasks, following = self._registry.list(user_id=grant.user_id, groups=grant.groups, limit=limit, before=before)
+        page = _Page({})
+        # The byte bound may end the page early; then its cursor is that of the last task which found room.
+        fitting = next((count for count, task in enumerate(tasks) if not page.add(task)), None)
+        if fitting is not None:
+            _, following = self._registry.list(
+                user_id=grant.user_id, groups=grant.groups, limit=fitting, before=before
+            )
+        return {"tasks": page.tasks, "next": following}
+
+    def visible(self, grant: Grant, task_id: Any) -> Task:
+        """A task that the grant may see. Raises `TaskNotFound`, the same for someone else's and for none."""
+        task = self._registry.get(task_id) if isinstance(task_id, str) else None
+        if task is None or not grant.may_view(task):
+            raise TaskNotFound(str(task_id)[:128], "No such task, or not one you may see.")
+        return task
+
+    def controlled(self, grant: Grant, task_id: Any) -> Task:
+        """A task of the grant's own user. Raises `TaskNotFound` or, for one that it may only see, `Forbidden`."""
+        task = self.visible(grant, task_id)
+        if not grant.may_control(task):
+            raise Forbidden(task.task_id)
+        return task
+
+    def cancel(self, grant: Grant, task_id: Any) -> Task:
+        """Ask a task of one's own to stop."""
+        return self._operations.cancel_task(self.controlled(grant, task_id).task_id)
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def _subscribe(self, viewer: Viewer, message: Any) -> Answer:
+        request = parse(SubscribeRequest, message)
+        grant = viewer.grant
+        allowed, denied = [], []
+        for task_id in dict.fromkeys(request.task_ids):
+            task = self._registry.get(task_id)
+            may = task_id in grant.task_ids or (task is not None and grant.may_view(task))
+            (allowed if may else denied).append(task_id)
+        if len(viewer.rooms) + len(allowed) > MAX_ROOMS:
+            raise LimitReached(f"A viewer may watch {MAX_ROOMS} single tasks; unsubscribe some.")
+        self._hub.enter(viewer, allowed)  # join, then read: the other order loses changes
+        page = _Page(request.cursors if request.epoch == self._registry.epoch else {})
+        for task_id in allowed:
+            page.add(self._registry.get(task_id))
+        self._hub.owe(viewer, page.refused)
+        return {"epoch": self._registry.epoch, "tasks": page.tasks, "denied": denied}
+
+    def _unsubscribe(self, viewer: Viewer, message: Any) -> Answer:
+        self._hub.exit(viewer, parse(UnsubscribeRequest, message).task_ids)
+        return {}
+
+    def _cancel(self, viewer: Viewer, message: Any) -> Answer:
+        return {"task": _wire(self.cancel(viewer.grant, parse(TaskRequest, message).task_id))}
+
+    def _list(self, viewer: Viewer, message: Any) -> Answer:
+        request = parse(ListRequest, message)
+        return {"epoch": self._registry.epoch, **self.list(viewer.grant, request.limit, request.before)}
+
+    def _remove(self, viewer: Viewer, message: Any) -> Answer:
+        task = self.controlled(viewer.grant, parse(TaskRequest, message).task_id)
+        removed = self._operations.remove_task(task.task_id)
+        return {"task_id": removed.task_id, "version": removed.version}
+
+    def _visibility(self, viewer: Viewer, message: Any) -> Answer:
+        self._hub.hide(viewer, parse(VisibilityRequest, message).hidden)
+        return {}
+
+
+class _Page:
+    """Tasks on the wire, up to the bounds. What equals its cursor is left out: the viewer has it."""
+
+    def __init__(self, cursors: dict[str, int]) -> None:
+        self._cursors = cursors
+        self._bytes = 0
+        self.tasks: list[msgspec.Raw] = []
+        self.seen: set[str] = set()
+        self.refused: dict[str, None] = {}
+
+    def add(self, task: Task | None) -> bool:
+        """Whether it is on the page, or need not be."""
+        if task is None or task.task_id in self.seen or self._cursors.get(task.task_id) == task.version:
+            return True
+        wire = _wire(task)
+        size = len(bytes(wire))
+        if len(self.tasks) >= MAX_SNAPSHOT_TASKS or (self.tasks and self._bytes + size > MAX_SNAPSHOT_BYTES):
+            self.refused[task.task_id] = None
+            return False
+        self.tasks.append(wire)
+        self._bytes += size
+        self.seen.add(task.task_id)
+        return True
+
+
+def _wire(task: Task) -> msgspec.Raw:
+    return msgspec.Raw(task.encode_push())
+
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

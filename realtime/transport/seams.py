@@ -1,0 +1,118 @@
+"""What we change on one Socket.IO server instance so that it can carry viewers. Never a module, never a class.
+
+Each function is one seam; a test stands on each, since they lean on how python-socketio and python-engineio are
+built (their versions are bounded in ``pyproject.toml`` for that reason). A host app's own namespaces pass every one
+of them unchanged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..concurrency import Concurrency, EventletConcurrency
+from ..outbox import Outbox
+
+log = logging.getLogger("realtime")
+
+
+def own_async_mode(socketio: Any, mode: str) -> None:
+    """Keep a host's ``SocketIO`` in the mode that the process is in, unless the host has named one itself.
+
+    Engine.IO picks eventlet wherever it is installed, and depending on us installs it: an app under gunicorn's threads
+    would be switched to green threads that nobody runs.
+    """
+    eio = socketio.server.eio
+    if eio.async_mode != mode and socketio.server_options.get("async_mode") is None:
+        eio.async_mode = socketio.server.async_mode = socketio.async_mode = mode
+        eio._async = dict(importlib.import_module(f"engineio.async_drivers.{mode}")._async)
+
+
+def outboxes(server: Any, concurrency: Concurrency) -> None:
+    """Every connection's queue is an `Outbox`; its WebSocket is known to it; a bad frame ends it without a traceback."""
+    eio = server.eio
+    empty = eio._async["queue_empty"]
+    driver = eio._async["websocket"]
+
+    def create_queue(*_args: Any, **_kwargs: Any) -> Outbox:
+        concurrency.attach()
+        return Outbox(concurrency, empty)
+
+    def open_websocket(handler: Callable[[Any], Any], server_: Any, **kwargs: Any) -> Any:
+        socket = handler.__self__  # type: ignore[attr-defined]  # a bound method of Engine.IO's socket
+
+        def handle(websocket: Any) -> Any:
+            outbox = socket.queue
+            if isinstance(outbox, Outbox):
+                outbox.websocket = websocket
+            try:
+                return handler(websocket)
+            except (ValueError, OSError, UnicodeError, IndexError, TypeError, RecursionError) as error:
+                log.debug("A WebSocket sent what is not Engine.IO and was closed: %s", type(error).__name__)
+                with contextlib.suppress(Exception):
+                    socket.queue.put(None)
+                    socket.close(wait=False, abort=True)
+                    websocket.close()
+                return []
+
+        return driver(handle, server_, **kwargs)
+
+    eio.create_queue = create_queue
+    if driver is not None:
+        eio._async = {**eio._async, "websocket": open_websocket}
+
+
+def native_handlers(server: Any, concurrency: EventletConcurrency, namespace: str) -> None:
+    """Under our server: the host's event handlers and background tasks run on native threads, not on the hub's.
+
+    `namespace` is ours; its handlers do not block and stay.
+    """
+    trigger, start, sleep, create_event = (
+        server._trigger_event, server.start_background_task, server.sleep, server.eio.create_event,
+    )  # fmt: skip
+
+    def trigger_event(event: str, target: str, *args: Any) -> Any:
+        if target == namespace:
+            return trigger(event, target, *args)
+        return concurrency.execute(lambda: trigger(event, target, *args))
+
+    def start_background_task(target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if getattr(target, "__self__", None) is server and concurrency.on_hub():
+            return start(target, *args, **kwargs)  # python-socketio's own, one per incoming event
+        thread = threading.Thread(target=target, args=args, kwargs=kwargs, daemon=True)
+        thread.start()
+        return thread
+
+    def sleep_here(seconds: float = 0) -> None:
+        (sleep if concurrency.on_hub() else time.sleep)(seconds)
+
+    def event_here(*args: Any, **kwargs: Any) -> Any:
+        return create_event(*args, **kwargs) if concurrency.on_hub() else threading.Event()
+
+    server._trigger_event = trigger_event
+    server.start_background_task = start_background_task
+    server.sleep = sleep_here
+    server.eio.create_event = event_here
+
+
+class _Redact(logging.Filter):
+    """Takes tickets out of what Socket.IO's loggers print of a packet (a host may have turned them on)."""
+
+    _ticket = re.compile(r'(["\']ticket["\']\s*:\s*["\'])[^"\']+')
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self._ticket.sub(r"\1…", record.getMessage()), None
+        return True
+
+
+def redacted_logs(server: Any) -> None:
+    """No ticket in a log."""
+    for logger in (server.logger, server.eio.logger):
+        if not any(isinstance(known, _Redact) for known in logger.filters):
+            logger.addFilter(_Redact())
