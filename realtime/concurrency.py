@@ -280,6 +280,17 @@ class EventletConcurrency(_GreenConcurrency):
                 with contextlib.suppress(OSError):  # full means that a wake-up is on its way
                     os.write(self._write_fd, b"\0")
 
+    def call_from_signal(self, function: Callable[[], None]) -> None:
+        """`call_soon` for a signal handler: it runs on the hub thread, yet perhaps in the middle of the hub."""
+        self._soon.append(function)
+        with contextlib.suppress(OSError):
+            os.write(self._write_fd, b"\0")
+
+    def run_on_hub(self, function: Callable[[], _T]) -> _T:
+        """From another native thread: run a function that may wait on a green thread, and wait for what it returns."""
+        done = NativeEvent()
+        return self._wait_for(function, lambda work: self.spawn(work, ""), done)
+
     def event(self) -> Event:
         return _EventletEvent(self)
 
@@ -293,7 +304,10 @@ class EventletConcurrency(_GreenConcurrency):
         # whenever some thread happens to hold the import lock, and loses a thread to every SystemExit.)
         if self._pool is None or not self.on_hub():
             return function()
-        done = self.event()
+        return self._wait_for(function, self._pool.submit, self.event())
+
+    @staticmethod
+    def _wait_for(function: Callable[[], _T], submit: Callable[[Callable[[], None]], None], done: Event) -> _T:
         value: list[_T] = []
         error: list[BaseException] = []
 
@@ -304,7 +318,7 @@ class EventletConcurrency(_GreenConcurrency):
                 error.append(exc)
             done.set()
 
-        self._pool.submit(work)
+        submit(work)
         done.wait()
         if error:
             try:

@@ -88,7 +88,9 @@ class Realtime(Operations):
         config = Config.from_mapping(app.config, os.environ)
         super().__init__(open_registry(config), config, self._user_of_request)
         self.app = app
-        self.concurrency = concurrency.create(config.async_mode, config.request_threads)
+        socketio = socketio or app.extensions.get("socketio")
+        named = None if socketio is None or concurrency.server_mode() else socketio.server_options.get("async_mode")
+        self.concurrency = concurrency.create(config.async_mode or named, config.request_threads)
         self.hub = Hub(
             self.registry, self.concurrency,
             flush_interval=config.flush_interval, viewer_timeout=config.viewer_timeout,
@@ -98,7 +100,6 @@ class Realtime(Operations):
         self.static_folder = _folder("static")
         self._tickets: list[Tickets] = []
 
-        socketio = socketio or app.extensions.get("socketio")
         own = socketio is None
         self.socketio = socketio or self._make_socketio()
         if self.socketio.server is None:
@@ -161,6 +162,11 @@ class Realtime(Operations):
             flask.g.realtime_grant = _identified(self._identify)
         grant: Grant | None = flask.g.realtime_grant
         return None if grant is None else grant.user_id
+
+    def stop(self) -> None:
+        """End jobs and waits, and send viewers away to come back later. Called by our server; a host may call it too."""
+        self.runner.stop()
+        self.hub.stop()
 
     # -- pages ------------------------------------------------------------------------------------------------------------
 

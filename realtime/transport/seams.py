@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..concurrency import Concurrency, EventletConcurrency
+from ..errors import ConfigError
 from ..outbox import Outbox
 
 log = logging.getLogger("realtime")
@@ -26,12 +27,16 @@ def own_async_mode(socketio: Any, mode: str) -> None:
     """Keep a host's ``SocketIO`` in the mode that the process is in, unless the host has named one itself.
 
     Engine.IO picks eventlet wherever it is installed, and depending on us installs it: an app under gunicorn's threads
-    would be switched to green threads that nobody runs.
+    would be switched to green threads that nobody runs. Raises `ConfigError` when the host has named another mode.
     """
     eio = socketio.server.eio
-    if eio.async_mode != mode and socketio.server_options.get("async_mode") is None:
-        eio.async_mode = socketio.server.async_mode = socketio.async_mode = mode
-        eio._async = dict(importlib.import_module(f"engineio.async_drivers.{mode}")._async)
+    if eio.async_mode == mode:
+        return
+    named = socketio.server_options.get("async_mode")
+    if named is not None:
+        raise ConfigError(f"The app's SocketIO was made with async_mode={named!r}, but this process runs {mode!r}.")
+    eio.async_mode = socketio.server.async_mode = socketio.async_mode = mode
+    eio._async = dict(importlib.import_module(f"engineio.async_drivers.{mode}")._async)
 
 
 def outboxes(server: Any, concurrency: Concurrency) -> None:

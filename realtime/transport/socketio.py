@@ -54,7 +54,8 @@ class SocketIOTransport:
         self._hub = hub
         self._commands = commands
         self._authorise = authorise
-        self._max_viewers = max_viewers
+        #: Viewers at once, over all users.
+        self.max_viewers = max_viewers
         self._stopping = False
         self._unconnected: dict[str, float] = {}
         self._ours = re.compile(rf"[0-6](?:\d+-)?{re.escape(self._namespace)}(?:[,?]|$)")
@@ -96,7 +97,7 @@ class SocketIOTransport:
     def _handle_open(self, connection: str, environ: Environ) -> Any:
         self._hub.start()
         if self._own:
-            if len(self._server.eio.sockets) > self._max_viewers:
+            if len(self._server.eio.sockets) > self.max_viewers:
                 return "Too many connections"
             self._unconnected[connection] = time.monotonic()
         return self._other_open(connection, environ)
@@ -183,7 +184,7 @@ class SocketIOTransport:
         viewer = Viewer(session, connection, grant, address, outbox)
         self._hub.join(
             viewer, per_user=self._config.max_viewers_per_user,
-            per_address=self._config.max_viewers_per_address, in_all=self._max_viewers,
+            per_address=self._config.max_viewers_per_address, in_all=self.max_viewers,
         )  # fmt: skip
         return viewer, auth
 
@@ -231,6 +232,12 @@ class SocketIOTransport:
     def disconnect(self, viewer: Viewer) -> None:
         """Send a viewer away for good (its user logged out): a Socket.IO DISCONNECT, after which no client retries."""
         self._server.disconnect(viewer.session, namespace=self._namespace)
+
+    def pending(self) -> bool:
+        """Whether something is still on its way to a viewer."""
+        return any(
+            viewer.outbox.busy_since is not None or not viewer.outbox.empty() for viewer in list(self._hub.viewers.values())
+        )
 
     def stop(self) -> None:
         """Close every WebSocket with 1001 (going away): official clients come back by themselves after that.

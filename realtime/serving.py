@@ -1,0 +1,248 @@
+"""Our server: eventlet's WSGI server, unpatched, with the user's code on native threads.
+
+The hub thread runs only what is ours: accepting, HTTP parsing, Engine.IO and the flusher. A call into the user's app goes
+to a bounded pool of native threads (`Bridge`), so that a view that sleeps or computes stops nobody's pushes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import eventlet
+import eventlet.wsgi
+from flask import Flask
+
+from .concurrency import EventletConcurrency
+from .errors import ConfigError
+from .extension import Realtime
+
+log = logging.getLogger("realtime")
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+BACKLOG: Final = 4096
+#: Seconds without a byte after which a connection that is in the middle of a request is closed.
+SOCKET_TIMEOUT: Final = 65.0
+#: Seconds that last words get on their way out.
+LAST_WORDS: Final = 1.0
+#: Errors of ``accept`` that mean that we, and not the connection, are short of something.
+_SHORT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class PortTaken(ConfigError):
+    """The port is in use. ``free`` is the next one that is not."""
+
+    def __init__(self, host: str, port: int, free: int | None) -> None:
+        hint = "" if free is None else f" Port {free} is free: add --port {free}."
+        super().__init__(f"Port {port} of {host} is taken by another program.{hint}")
+        self.free = free
+
+
+def listen(host: str, port: int) -> Listener:
+    """Open the port. Raises `PortTaken`, and `ConfigError` for an address that is not this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return Listener(eventlet.listen((host, port), family, backlog=BACKLOG))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(host, port, _next_free(host, port, family)) from None
+        raise ConfigError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from None
+
+
+def _next_free(host: str, port: int, family: int) -> int | None:
+    for candidate in range(port + 1, min(port + 100, 65536)):
+        with contextlib.suppress(OSError), socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, candidate))
+            return candidate
+    return None
+
+
+class Listener:
+    """A listening socket whose ``accept`` survives what happens to single connections, and running out of descriptors.
+
+    (eventlet's server ends itself on either.)
+    """
+
+    def __init__(self, listening: Any) -> None:
+        self._socket = listening
+        self._complained = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def accept(self) -> tuple[Any, Any]:
+        while True:
+            try:
+                accepted: tuple[Any, Any] = self._socket.accept()
+            except OSError as error:
+                if self._socket.fd.fileno() < 0 or error.errno == errno.EBADF:
+                    raise
+                if error.errno in _SHORT:
+                    if not self._complained:
+                        log.error("No more connections can be accepted now: %s.", error.strerror)
+                        self._complained = True
+                    eventlet.sleep(0.2)
+            else:
+                self._complained = False
+                with contextlib.suppress(OSError):
+                    accepted[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return accepted
+
+
+class _Input:
+    """``wsgi.input`` for a native thread: the bytes are read by a green thread of the hub."""
+
+    def __init__(self, stream: Any, concurrency: EventletConcurrency) -> None:
+        self._stream = stream
+        self._run = concurrency.run_on_hub
+
+    def read(self, size: int = -1) -> bytes:
+        return self._run(lambda: self._stream.read(None if size < 0 else size))
+
+    def readline(self, size: int = -1) -> bytes:
+        return self._run(lambda: self._stream.readline(None if size < 0 else size))
+
+    def readlines(self, hint: int = -1) -> list[bytes]:
+        return self._run(lambda: self._stream.readlines(None if hint < 0 else hint))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+
+class Bridge:
+    """The WSGI app that our server calls: Socket.IO on the hub thread, everything else on native threads."""
+
+    def __init__(self, app: Flask, realtime: Realtime, concurrency: EventletConcurrency) -> None:
+        self._app = app
+        self._realtime = realtime
+        self._concurrency = concurrency
+        self._socketio_path = realtime.socketio.sockio_mw.engineio_path
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"].startswith(self._socketio_path):
+            return self._app(environ, start_response)
+        environ = {**environ, "wsgi.multithread": True}
+        environ["wsgi.input"] = _Input(environ["wsgi.input"], self._concurrency)
+        del environ["eventlet.input"]
+        parked: list[tuple[str, float, Callable[[], bool]]] = []
+        answer = self._concurrency.execute(lambda: _Answer(self._app, {**environ, "realtime.park": parked}))
+        if parked:
+            # The view would wait for a change: that is done here, by a green thread, and then the view is asked again.
+            self._concurrency.execute(answer.close)
+            self._realtime.hub.wait(*parked[0])
+            answer = self._concurrency.execute(lambda: _Answer(self._app, {**environ, "realtime.parked": True}))
+        start_response(answer.status, answer.headers)
+        if answer.whole is not None:
+            return [answer.whole]
+        return self._stream(answer)
+
+    def _stream(self, answer: _Answer) -> Iterator[bytes]:
+        try:
+            while (chunk := self._concurrency.execute(answer.next)) is not None:
+                if chunk:
+                    yield chunk
+        finally:
+            self._concurrency.execute(answer.close)
+
+
+class _Answer:
+    """What the app answers; made, read and closed on native threads. ``whole`` is the body if it came in one piece."""
+
+    def __init__(self, app: Any, environ: Environ) -> None:
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        self._written: list[bytes] = []
+        self._body = app(environ, self._start)
+        self._chunks = iter(self._body)
+        self.whole: bytes | None = None
+        try:
+            # An app may call start_response as late as with its first chunk.
+            first = next(self._chunks, b"")
+            length = next((value for name, value in self.headers if name.lower() == "content-length"), None)
+            if self._written or length is None or int(length) != len(first):
+                self._written.append(first)
+            else:
+                self.whole = first
+                self.close()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+        self.status, self.headers = status, headers
+        return self._written.append
+
+    def next(self) -> bytes | None:
+        if self._written:
+            return self._written.pop(0)
+        return next(self._chunks, None)
+
+    def close(self) -> None:
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+
+def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT, then leave the process: it does not return.
+
+    Raises `ConfigError` when the app has no `Realtime`, or one that was made for another kind of server.
+    """
+    realtime: Realtime | None = app.extensions.get("realtime")
+    if realtime is None:
+        raise ConfigError(f"The app {app.name!r} has no Realtime: call Realtime(app).")
+    concurrency = realtime.concurrency
+    if not isinstance(concurrency, EventletConcurrency):
+        raise ConfigError(
+            f"The app's Realtime runs in mode {concurrency.mode!r}; `realtime serve` needs 'eventlet'. "
+            "Leave REALTIME_ASYNC_MODE unset."
+        )
+    realtime.head()  # raises when another SocketIO has taken the app's place meanwhile
+    concurrency.attach()
+    stop = concurrency.event()
+
+    def on_signal(_number: int, _frame: Any) -> None:
+        concurrency.call_from_signal(stop.set)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    eventlet.spawn(
+        eventlet.wsgi.server, listener, Bridge(app, realtime, concurrency), debug=False, log_output=False,
+        max_size=realtime.transport.max_viewers + 1024, socket_timeout=SOCKET_TIMEOUT, log=logging.getLogger("realtime.wsgi"),
+    )  # fmt: skip
+    ready()
+    stop.wait()
+    _stop(realtime, listener)
+
+
+def _stop(realtime: Realtime, listener: Listener) -> None:
+    # A second signal does not wait for anything.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    with contextlib.suppress(OSError):
+        listener.close()
+    realtime.stop()
+    with eventlet.Timeout(LAST_WORDS, False):
+        while realtime.transport.pending():
+            eventlet.sleep(0.01)
+    with eventlet.Timeout(LAST_WORDS, False):
+        realtime.transport.stop()
+        eventlet.sleep(0.05)
+    # Threads of jobs and views may still be at work. Nobody waits for them: no atexit handler is skipped for it.
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0)
