@@ -1,0 +1,77 @@
+"""What every test has: servers as processes, free ports, the tools outside Python, and a Python nobody has patched."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import BuiltinFunctionType
+
+import pytest
+
+from support import ports, tools
+from support.process import StartServer
+
+
+@pytest.fixture
+def server_process(tmp_path: Path) -> Iterator[StartServer]:
+    """Start servers as processes of their own; they and all they started are gone when the test ends."""
+    start = StartServer(tmp_path)
+    try:
+        yield start
+    finally:
+        start.end_all()
+    for server, noisy in start.started:
+        assert noisy or not server.problems(), server.output()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that finds a port of 127.0.0.1 which nothing listens on."""
+    return ports.free_port
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the source tree."""
+    return tools.ROOT
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The path of Node.js."""
+    return tools.find_node()
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The folder of the npm packages that ``static/package-lock.json`` pins."""
+    return tools.find_node_modules()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; start it with ``support.chromium.CHROMIUM_ARGS``."""
+    return tools.find_chromium()
+
+
+@pytest.fixture(autouse=True)
+def unpatched() -> Iterator[None]:
+    """No test leaves this process monkey-patched by eventlet or gevent: all that follow would test something else."""
+    yield
+    builtins = (time.sleep, select.select, _thread.start_new_thread)
+    patched = [function.__name__ for function in builtins if not isinstance(function, BuiltinFunctionType)]
+    patched += ["socket"] if socket.socket.__module__ != "socket" else []
+    assert not patched, f"patched in the test process: {', '.join(patched)}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the checks of ``tests/run`` that failed before pytest began, beside pytest's own failures."""
+    failed = os.environ.get("REALTIME_FAILED_CHECKS")
+    if failed:
+        terminalreporter.section("other checks failed, see above", red=True)
+        terminalreporter.line(failed.replace(",", ", "))

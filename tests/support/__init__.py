@@ -1,0 +1,1 @@
+"""What several test files share. Imported as ``support``: pytest puts ``tests/`` on the path."""
