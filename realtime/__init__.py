@@ -8,14 +8,36 @@ from __future__ import annotations
 from .auth import Identity
 from .config import Config
 from .errors import (
-    ConfigError, Forbidden, InvalidType, InvalidValue, LimitReached, NoRealtime, NotTheServer, OriginNotAllowed,
-    RealtimeError, RegistryUnavailable, ServerStopping, TaskAlreadyFinished, TaskCancelled, TaskError, TaskExists,
-    TaskNotFound, TicketExpired, TicketInvalid, Unauthenticated,
+    ConfigError,
+    Forbidden,
+    InvalidType,
+    InvalidValue,
+    LimitReached,
+    NoRealtime,
+    NotTheServer,
+    OriginNotAllowed,
+    RealtimeError,
+    RegistryUnavailable,
+    ServerStopping,
+    TaskAlreadyFinished,
+    TaskCancelled,
+    TaskError,
+    TaskExists,
+    TaskNotFound,
+    TicketExpired,
+    TicketInvalid,
+    Unauthenticated,
 )  # fmt: skip
 from .extension import Realtime
 from .handle import Handle
 from .lifecycle import (
-    cancel_task, complete_task, create_task, fail_task, get_task_status, list_tasks, remove_task,
+    cancel_task,
+    complete_task,
+    create_task,
+    fail_task,
+    get_task_status,
+    list_tasks,
+    remove_task,
     update_task_progress,
 )  # fmt: skip
 from .operations import ANYBODY, NOBODY, TaskPage

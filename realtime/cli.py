@@ -1,4 +1,5 @@
-"""The commands: ``realtime demo``, ``realtime serve APP``, ``realtime ticket APP``; the same under ``flask realtime``."""
+"""The commands: ``realtime demo``, ``realtime serve APP``, ``realtime ticket APP``; the same under ``flask
+realtime``."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Config:
     allowed_hosts: tuple[str, ...] | None = None
     #: Proxies in front whose ``X-Forwarded-For/-Proto/-Host`` are believed: how many.
     trusted_proxies: int = 0
-    #: Viewers at once. Default: the descriptor limit − 256.
+    #: Viewers at once. Default: the descriptor limit less 256.
     max_viewers: int | None = None
     #: Viewers (tabs) of one user at once.
     max_viewers_per_user: int = 100
@@ -139,7 +139,9 @@ _Rule = tuple[Callable[[Any], bool], str]
 
 
 def _between(low: float, high: float, unit: str) -> _Rule:
-    return (lambda value: value is None or (math.isfinite(value) and low <= value <= high)), f"{low:g} to {high:g} {unit}"
+    return (
+        lambda value: value is None or (math.isfinite(value) and low <= value <= high)
+    ), f"{low:g} to {high:g} {unit}"
 
 
 def _one_of(*words: str | None) -> _Rule:

@@ -205,5 +205,7 @@ class TaskCancelled(BaseException):
     """Raised in a job at its next update after somebody asked it to stop."""
 
     def __init__(self, task_id: str | None = None) -> None:
-        super().__init__("The task was asked to stop." if task_id is None else f"The task {task_id!r} was asked to stop.")
+        super().__init__(
+            "The task was asked to stop." if task_id is None else f"The task {task_id!r} was asked to stop."
+        )
         self.task_id = task_id

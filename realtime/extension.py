@@ -61,7 +61,7 @@ class Realtime(Operations):
     commands: Commands
     transport: SocketIOTransport
     concurrency: concurrency.Concurrency
-    socketio: flask_socketio.SocketIO
+    socketio: Any
 
     def __init__(self, app: Flask | None = None, socketio: flask_socketio.SocketIO | None = None) -> None:
         self._identify: list[_Identify] = []  # shared by the apps of one factory
@@ -121,7 +121,7 @@ class Realtime(Operations):
                 self.concurrency.mode,
             )
 
-    def _make_socketio(self) -> flask_socketio.SocketIO:
+    def _make_socketio(self) -> Any:
         # Any origin may shake hands, so that a refusal can be told and shown; what a page of another origin asks for is
         # refused at CONNECT (transport/origin.py). Nothing is served on "/".
         return flask_socketio.SocketIO(
@@ -129,7 +129,7 @@ class Realtime(Operations):
             max_http_buffer_size=MAX_MESSAGE_BYTES, manage_session=False,
         )  # fmt: skip
 
-    # -- who ------------------------------------------------------------------------------------------------------------
+    # Who.
 
     def identify(self, function: _Identify) -> _Identify:
         """Register the function of a ``flask.Request`` that says who it is from.
@@ -164,11 +164,13 @@ class Realtime(Operations):
         return None if grant is None else grant.user_id
 
     def stop(self) -> None:
-        """End jobs and waits, and send viewers away to come back later. Called by our server; a host may call it too."""
+        """End jobs and waits, and send viewers away to come back later. Called by our server; a host may call it
+        too.
+        """
         self.runner.stop()
         self.hub.stop()
 
-    # -- pages ------------------------------------------------------------------------------------------------------------
+    # Pages.
 
     def head(self) -> Markup:
         """What a page needs in its ``<head>``: ``{{ realtime_head() }}`` in a template."""
@@ -182,11 +184,11 @@ class Realtime(Operations):
             "static": f"{root}{URL_PREFIX}/static",
             "user": self._user_of_request(),
         }
-        return Markup('<meta name="realtime" content="{}">\n<script type="module" src="{}/elements.js"></script>').format(
-            msgspec.json.encode(settings).decode(), settings["static"]
-        )
+        return Markup(
+            '<meta name="realtime" content="{}">\n<script type="module" src="{}/elements.js"></script>'
+        ).format(msgspec.json.encode(settings).decode(), settings["static"])
 
-    # -- jobs ----------------------------------------------------------------------------------------------------------------
+    # Jobs.
 
     def task(self, task_id: TaskId) -> Handle:
         """The handle of a task that exists; also a context manager. Raises `TaskNotFound`."""
@@ -292,7 +294,9 @@ def _identified(identify: list[_Identify]) -> Grant | None:
 def _authorise(
     app: Flask, identify: list[_Identify], tickets: Callable[[], Tickets], environ: Environ, ticket: str | None
 ) -> Grant | None:
-    """What a request or a handshake may see. Raises `Unauthenticated` for a bad ticket, and what ``identify`` raises."""
+    """What a request or a handshake may see. Raises `Unauthenticated` for a bad ticket, and what ``identify``
+    raises.
+    """
     granted = None if ticket is None else tickets().verify(ticket)
     if flask.has_request_context() and flask.request.environ is environ:
         return auth.combine(_identified(identify), granted)

@@ -1,10 +1,10 @@
 """Who watches what, which tasks are dirty, and one flusher that brings the two together.
 
-The way of a change: `Hub.mark` (any thread, no lock) notes that a task is dirty and wakes the flusher. The flusher waits
-until the flush interval since the last flush is over (not at all after a quiet time, nor for the end of a
-task), gives every viewer the dirty ids it may see, encodes each dirty task **once**, and hands each viewer that can take
-it the newest snapshots. A viewer that cannot keeps only the ids: between two flushes only the newest snapshot of a task
-waits (conflation), and memory per viewer is bounded by the tasks it watches.
+The way of a change: `Hub.mark` (any thread, no lock) notes that a task is dirty and wakes the flusher. The flusher
+waits until the flush interval since the last flush is over (not at all after a quiet time, nor for the end of a
+task), gives every viewer the dirty ids it may see, encodes each dirty task **once**, and hands each viewer that can
+take it the newest snapshots. A viewer that cannot keeps only the ids: between two flushes only the newest snapshot of
+a task waits (conflation), and memory per viewer is bounded by the tasks it watches.
 """
 
 from __future__ import annotations
@@ -22,8 +22,15 @@ from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
 from .outbox import Outbox
 from .protocol import (
-    MAX_FLUSH_BYTES, MAX_POLLED_PACKETS, TASK_CREATED, TASK_PROGRESS, TASK_REMOVED, TERMINAL_EVENTS,
-    group_room, task_room, user_room,
+    MAX_FLUSH_BYTES,
+    MAX_POLLED_PACKETS,
+    TASK_CREATED,
+    TASK_PROGRESS,
+    TASK_REMOVED,
+    TERMINAL_EVENTS,
+    group_room,
+    task_room,
+    user_room,
 )  # fmt: skip
 from .registry.base import Registry, Removed
 from .task import Task
@@ -37,7 +44,19 @@ MakePacket = Callable[[str, bytes], Any]
 class Viewer:
     """One connected session."""
 
-    __slots__ = ("address", "connection", "dirty", "grant", "hidden", "live", "outbox", "rooms", "session", "tokens", "tokens_at")
+    __slots__ = (
+        "address",
+        "connection",
+        "dirty",
+        "grant",
+        "hidden",
+        "live",
+        "outbox",
+        "rooms",
+        "session",
+        "tokens",
+        "tokens_at",
+    )
 
     def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outbox) -> None:
         #: The Socket.IO session id in our namespace, and the Engine.IO one of its connection.
@@ -91,7 +110,7 @@ class Hub:
         registry.on_remove = self.mark_removed
         registry.pinned = self.owes
 
-    # -- changes: any thread ------------------------------------------------------------------------------------
+    # Changes: any thread.
 
     def mark(self, task: Task, created: bool) -> None:
         """A task has changed (it is stored already). Costs a dictionary entry; never blocks, never raises."""
@@ -127,7 +146,7 @@ class Hub:
         """Whether a connected viewer has still to be told of this task: then it must not be evicted yet."""
         return task_id in self._dirty or any(task_id in viewer.dirty for viewer in list(self._behind))
 
-    # -- viewers --------------------------------------------------------------------------------------------------
+    # Viewers.
 
     def start(self) -> None:
         """Start the flusher, if it does not run yet. Called on the hub thread."""
@@ -139,7 +158,9 @@ class Hub:
         self._concurrency.spawn(self._run, "realtime-flusher")
 
     def join(self, viewer: Viewer, *, per_user: int, per_address: int, in_all: int) -> None:
-        """Let a viewer into its rooms. Raises `LimitReached`, having changed nothing. It is told nothing before `open`."""
+        """Let a viewer into its rooms. Raises `LimitReached`, having changed nothing. It is told nothing before
+        `open`.
+        """
         self.start()
         grant = viewer.grant
         rooms = [group_room(group) for group in grant.groups] + [task_room(task_id) for task_id in grant.task_ids]
@@ -150,7 +171,8 @@ class Hub:
                 raise LimitReached(f"{in_all} viewers are connected; more are not taken (REALTIME_MAX_VIEWERS).")
             if grant.user_id is not None and len(self._rooms.get(rooms[-1], ())) >= per_user:
                 raise LimitReached(
-                    f"{per_user} viewers of this user are connected; more are not taken (REALTIME_MAX_VIEWERS_PER_USER)."
+                    f"{per_user} viewers of this user are connected; more are not taken "
+                    "(REALTIME_MAX_VIEWERS_PER_USER)."
                 )
             same = f"address:{viewer.address}"
             if len(self._rooms.get(same, ())) >= per_address:
@@ -238,7 +260,7 @@ class Hub:
         # In whatever thread made the control packet: closing runs handlers, so it is done beside.
         self._concurrency.spawn(lambda: self.close_viewer(viewer, "takes nothing"), "realtime-close")
 
-    # -- waiting for one task (long polls of the HTTP interface) ---------------------------------------------------
+    # Waiting for one task (long polls of the HTTP interface).
 
     def wait(self, task_id: str, timeout: float, unless: Callable[[], bool]) -> None:
         """Wait until the task changes or ``timeout`` seconds have passed; not at all when ``unless()`` is true then."""
@@ -270,7 +292,7 @@ class Hub:
             event.set()
         self._wake_now()
 
-    # -- the flusher -------------------------------------------------------------------------------------------------
+    # The flusher.
 
     def _run(self) -> None:
         event = self._event
@@ -377,9 +399,7 @@ class Hub:
         if task is None:
             if removed is None:
                 return None, 0  # it left after it was marked; its removal is marked too
-            payload = msgspec.json.encode(
-                {"task_id": task_id, "epoch": removed.epoch, "version": removed.version}
-            )
+            payload = msgspec.json.encode({"task_id": task_id, "epoch": removed.epoch, "version": removed.version})
             event = TASK_REMOVED
         else:
             payload = task.encode_push()

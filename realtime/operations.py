@@ -1,7 +1,7 @@
 """The lifecycle functions, over a registry: they validate, change, and return the new snapshot. No Flask in here.
 
-Any thread may call them (not a signal handler: a lock is taken). A wrong argument raises `InvalidValue` naming the field
-and its bound, and changes nothing. None of them waits for a viewer or fails because of one.
+Any thread may call them (not a signal handler: a lock is taken). A wrong argument raises `InvalidValue` naming the
+field and its bound, and changes nothing. None of them waits for a viewer or fails because of one.
 """
 
 from __future__ import annotations
@@ -175,8 +175,8 @@ class Operations:
     ) -> Task:
         """End a task badly. ``error`` is a message that is safe to show, or an exception.
 
-        Of an exception that is not a `TaskError` the page gets what ``REALTIME_ERROR_DETAIL`` allows; the traceback goes
-        to the log with the task's id. `TaskCancelled` ends the task as cancelled. A task that has failed already
+        Of an exception that is not a `TaskError` the page gets what ``REALTIME_ERROR_DETAIL`` allows; the traceback
+        goes to the log with the task's id. `TaskCancelled` ends the task as cancelled. A task that has failed already
         is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
         """
         task_id = _id(task_id)
@@ -193,7 +193,9 @@ class Operations:
             self._error_message(error),
             "failed" if code is None else values.text("code", code, 64),
             retryable,
-            None if details is None else values.json_value("details", _object("details", details), self.config.max_details),
+            None
+            if details is None
+            else values.json_value("details", _object("details", details), self.config.max_details),
         )
         if isinstance(error, BaseException) and not isinstance(error, TaskError):
             log.error("Task %s failed.", task_id, exc_info=error)
@@ -202,8 +204,8 @@ class Operations:
     def cancel_task(self, task_id: TaskId, *, done: bool = False) -> Task:
         """Ask a task to stop, or (``done=True``, the worker's answer) end it as cancelled.
 
-        A pending task ends at once. A processing one gets ``cancel_requested_at``, and its handle raises `TaskCancelled`
-        at its next update. Asking again changes nothing. Raises `TaskNotFound`, `TaskAlreadyFinished`.
+        A pending task ends at once. A processing one gets ``cancel_requested_at``, and its handle raises
+        `TaskCancelled` at its next update. Asking again changes nothing. Raises `TaskNotFound`, `TaskAlreadyFinished`.
         """
         task_id = _id(task_id)
         return self.registry.cancel(task_id) if done else self.registry.request_cancel(task_id)
@@ -228,8 +230,8 @@ class Operations:
     ) -> TaskPage:
         """A user's tasks (and those of ``groups``), newest first, at most ``limit`` (1–1,000).
 
-        ``before`` is the ``next`` of the page before. ``finished`` picks the finished or the unfinished ones. An omitted
-        ``user_id`` is the user identified in this request. Raises `InvalidValue`.
+        ``before`` is the ``next`` of the page before. ``finished`` picks the finished or the unfinished ones. An
+        omitted ``user_id`` is the user identified in this request. Raises `InvalidValue`.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1_000:
             raise InvalidValue("limit", f"{limit!r}; it may be a whole number from 1 to 1000")
@@ -255,7 +257,7 @@ class Operations:
             raise TaskNotFound(str(task_id))
         return task
 
-    # -- helpers ------------------------------------------------------------------------------------------------------
+    # Helpers.
 
     def _owner(self, user_id: Any) -> str | None:
         if user_id is NOBODY:

@@ -70,8 +70,6 @@ def task_room(task_id: str) -> str:
     return f"task:{task_id}"
 
 
-
-
 #: ``{task_id: version}``: what a viewer shows now.
 Cursors = dict[str, int]
 
@@ -151,7 +149,12 @@ def javascript() -> str:
         f"export const PROTOCOL_VERSION = {PROTOCOL_VERSION};",
         f"export const NAMESPACE = {json.dumps(NAMESPACE)};",
     ]
-    for name, table in (("EVENTS", events), ("COMMANDS", commands), ("LIMITS", limits), ("TERMINAL_EVENTS", TERMINAL_EVENTS)):
+    for name, table in (
+        ("EVENTS", events),
+        ("COMMANDS", commands),
+        ("LIMITS", limits),
+        ("TERMINAL_EVENTS", TERMINAL_EVENTS),
+    ):
         lines.append(f"export const {name} = Object.freeze({json.dumps(table, indent=2)});")
     return "\n".join(lines) + "\n"
 

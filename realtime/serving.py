@@ -1,7 +1,7 @@
 """Our server: eventlet's WSGI server, unpatched, with the user's code on native threads.
 
-The hub thread runs only what is ours: accepting, HTTP parsing, Engine.IO and the flusher. A call into the user's app goes
-to a bounded pool of native threads (`Bridge`), so that a view that sleeps or computes stops nobody's pushes.
+The hub thread runs only what is ours: accepting, HTTP parsing, Engine.IO and the flusher. A call into the user's app
+goes to a bounded pool of native threads (`Bridge`), so that a view that sleeps or computes stops nobody's pushes.
 """
 
 from __future__ import annotations
@@ -108,13 +108,13 @@ class _Input:
         self._run = concurrency.run_on_hub
 
     def read(self, size: int = -1) -> bytes:
-        return self._run(lambda: self._stream.read(None if size < 0 else size))
+        return bytes(self._run(lambda: self._stream.read(None if size < 0 else size)))
 
     def readline(self, size: int = -1) -> bytes:
-        return self._run(lambda: self._stream.readline(None if size < 0 else size))
+        return bytes(self._run(lambda: self._stream.readline(None if size < 0 else size)))
 
     def readlines(self, hint: int = -1) -> list[bytes]:
-        return self._run(lambda: self._stream.readlines(None if hint < 0 else hint))
+        return list(self._run(lambda: self._stream.readlines(None if hint < 0 else hint)))
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.readline, b"")
@@ -219,7 +219,8 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
         signal.signal(number, on_signal)
     eventlet.spawn(
         eventlet.wsgi.server, listener, Bridge(app, realtime, concurrency), debug=False, log_output=False,
-        max_size=realtime.transport.max_viewers + 1024, socket_timeout=SOCKET_TIMEOUT, log=logging.getLogger("realtime.wsgi"),
+        max_size=realtime.transport.max_viewers + 1024, socket_timeout=SOCKET_TIMEOUT,
+        log=logging.getLogger("realtime.wsgi"),
     )  # fmt: skip
     ready()
     stop.wait()

@@ -6,8 +6,8 @@ and follows as ordinary pushes, or is on the next page.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -18,8 +18,15 @@ from ..errors import Forbidden, InvalidValue, LimitReached, TaskNotFound
 from ..hub import Hub, Viewer
 from ..operations import Operations
 from ..protocol import (
-    MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_TASKS,
-    ConnectAuth, ListRequest, SubscribeRequest, TaskRequest, UnsubscribeRequest, VisibilityRequest, parse,
+    MAX_SNAPSHOT_BYTES,
+    MAX_SNAPSHOT_TASKS,
+    ConnectAuth,
+    ListRequest,
+    SubscribeRequest,
+    TaskRequest,
+    UnsubscribeRequest,
+    VisibilityRequest,
+    parse,
 )  # fmt: skip
 from ..task import Task
 
@@ -67,14 +74,15 @@ class Commands:
             tasks, following = self._registry.list(
                 user_id=grant.user_id, groups=grant.groups, limit=MAX_SNAPSHOT_TASKS, finished=finished
             )
-            # A list so as not to stop at the first that finds no room: a smaller one may fit.
-            more |= not all([page.add(task) for task in tasks]) or following is not None
+            for task in tasks:  # all of them: after one that finds no room, a smaller one may
+                more |= not page.add(task)
+            more |= following is not None
         removed, owed = [], []
         for task_id in auth.cursors:
-            task = self._registry.get(task_id)
-            if task is None or not grant.may_view(task):
+            known = self._registry.get(task_id)
+            if known is None or not grant.may_view(known):
                 removed.append(task_id)
-            elif task_id not in page.seen and task.version != cursors.get(task_id):
+            elif task_id not in page.seen and known.version != cursors.get(task_id):
                 owed.append(task_id)
         owed += [task_id for task_id in grant.task_ids if task_id in page.refused]
         snapshot = {
@@ -92,9 +100,7 @@ class Commands:
         # The byte bound may end the page early; then its cursor is that of the last task which found room.
         fitting = next((count for count, task in enumerate(tasks) if not page.add(task)), None)
         if fitting is not None:
-            _, following = self._registry.list(
-                user_id=grant.user_id, groups=grant.groups, limit=fitting, before=before
-            )
+            _, following = self._registry.list(user_id=grant.user_id, groups=grant.groups, limit=fitting, before=before)
         return {"tasks": page.tasks, "next": following}
 
     def visible(self, grant: Grant, task_id: Any) -> Task:
@@ -115,12 +121,13 @@ class Commands:
         """Ask a task of one's own to stop."""
         return self._operations.cancel_task(self.controlled(grant, task_id).task_id)
 
-    # -- commands ------------------------------------------------------------------------------------------------------
+    # Commands.
 
     def _subscribe(self, viewer: Viewer, message: Any) -> Answer:
         request = parse(SubscribeRequest, message)
         grant = viewer.grant
-        allowed, denied = [], []
+        allowed: list[str] = []
+        denied: list[str] = []
         for task_id in dict.fromkeys(request.task_ids):
             task = self._registry.get(task_id)
             may = task_id in grant.task_ids or (task is not None and grant.may_view(task))
@@ -182,7 +189,6 @@ class _Page:
 
 def _wire(task: Task) -> msgspec.Raw:
     return msgspec.Raw(task.encode_push())
-
 
 
 def _now() -> str:

@@ -40,7 +40,9 @@ def own_async_mode(socketio: Any, mode: str) -> None:
 
 
 def outboxes(server: Any, concurrency: Concurrency) -> None:
-    """Every connection's queue is an `Outbox`; its WebSocket is known to it; a bad frame ends it without a traceback."""
+    """Every connection's queue is an `Outbox`; its WebSocket is known to it; a bad frame ends it without a
+    traceback.
+    """
     eio = server.eio
     empty = eio._async["queue_empty"]
     driver = eio._async["websocket"]

@@ -80,10 +80,12 @@ class SocketIOTransport:
         self._other_open, handlers["connect"] = handlers["connect"], self._handle_open
         server.on("disconnect", self._handle_disconnect, namespace=self._namespace)
 
-    # -- packets -------------------------------------------------------------------------------------------------------
+    # Packets.
 
     def _packet(self, event: str, payload: bytes) -> Any:
-        """An EVENT packet (https://socket.io/docs/v4/socket-io-protocol/#event) in an Engine.IO MESSAGE, made once for all."""
+        """An EVENT packet (https://socket.io/docs/v4/socket-io-protocol/#event) in an Engine.IO MESSAGE, made once
+        for all.
+        """
         data = f'{self._prefix}["{event}",{payload.decode()}]'
         return engineio_packet.Packet(engineio_packet.MESSAGE, data)
 
@@ -92,7 +94,7 @@ class SocketIOTransport:
         packet = engineio_packet.Packet(engineio_packet.MESSAGE, prefix + msgspec.json.encode(data).decode())
         self._server.eio.send_packet(connection, packet)
 
-    # -- connections -----------------------------------------------------------------------------------------------------
+    # Connections.
 
     def _handle_open(self, connection: str, environ: Environ) -> Any:
         self._hub.start()
@@ -115,31 +117,37 @@ class SocketIOTransport:
         if socket is not None:
             self._concurrency.spawn(lambda: _end(socket, code), "realtime-close")
 
-    # -- messages ----------------------------------------------------------------------------------------------------------
+    # Messages.
 
     def _handle_message(self, connection: str, data: Any) -> None:
         ours = isinstance(data, str) and self._ours.match(data) is not None
         if not ours and not self._own:
-            return self._other_message(connection, data)
+            self._other_message(connection, data)
+            return
         # An exception here would be a traceback in the log for each bad packet, and the connection would stay.
-        if not isinstance(data, str) or data[0] not in "01234" or len(data) > MAX_MESSAGE_BYTES:
-            return self._close_connection(connection, 1003 if not isinstance(data, str) else 1009)
-        if data.startswith("3"):
-            return None  # an acknowledgement: we never ask for one
+        if not isinstance(data, str):
+            self._close_connection(connection, 1003)
+            return
+        if len(data) > MAX_MESSAGE_BYTES:
+            self._close_connection(connection, 1009)
+            return
+        if data.startswith("3"):  # an acknowledgement: we never ask for one
+            return
         try:
             self._other_message(connection, data)
         except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
             log.debug("A viewer sent what is not Socket.IO and was closed: %s", type(error).__name__)
             self._close_connection(connection)
-        return None
 
     def _handle_connect(self, connection: str, namespace: str | None, data: Any) -> None:
         self._unconnected.pop(connection, None)
         if namespace != self._namespace:
-            return self._other_connect(connection, namespace, data)
+            self._other_connect(connection, namespace, data)
+            return
         session = self._server.manager.pre_connect(connection, namespace)
         if session is None:
-            return self._refuse(connection, LimitReached("This connection watches already."))
+            self._refuse(connection, LimitReached("This connection watches already."))
+            return
         refusal: RealtimeError
         try:
             viewer, auth = self._admit(connection, session, data)
@@ -159,10 +167,11 @@ class SocketIOTransport:
             self._send(connection, socketio_packet.CONNECT, {"sid": session})
             snapshot, owed = self._commands.snapshot(viewer.grant, auth)
             self._send(connection, socketio_packet.EVENT, [TASKS_SNAPSHOT, snapshot])
-            return self._hub.open(viewer, owed)
+            self._hub.open(viewer, owed)
+            return
         self._hub.leave(session)
         self._server.manager.disconnect(session, namespace)
-        return self._refuse(connection, refusal)
+        self._refuse(connection, refusal)
 
     def _refuse(self, connection: str, error: RealtimeError) -> None:
         refusal = {"message": str(error), "data": {"code": error.code, "message": str(error)}}
@@ -190,11 +199,12 @@ class SocketIOTransport:
 
     def _handle_event(self, connection: str, namespace: str | None, id: int | None, data: Any) -> None:
         if namespace != self._namespace:
-            return self._other_event(connection, namespace, id, data)
+            self._other_event(connection, namespace, id, data)
+            return
         session = self._server.manager.sid_from_eio_sid(connection, namespace)
         viewer = self._hub.viewers.get(session)
-        if viewer is None:
-            return None  # not admitted, or gone meanwhile
+        if viewer is None:  # not admitted, or gone meanwhile
+            return
         try:
             self._spend(viewer)
             if not isinstance(data, list) or not data or not isinstance(data[0], str):
@@ -207,7 +217,6 @@ class SocketIOTransport:
             answer = {"ok": False, "error": {"code": "internal", "message": "The server failed to answer."}}
         if id is not None:
             self._send(connection, socketio_packet.ACK, [answer], id)
-        return None
 
     def _spend(self, viewer: Viewer) -> None:
         now = time.monotonic()
@@ -222,7 +231,7 @@ class SocketIOTransport:
     def _handle_disconnect(self, session: str, *_reason: Any) -> None:
         self._hub.leave(session)
 
-    # -- ends ------------------------------------------------------------------------------------------------------------------
+    # Ends.
 
     def close(self, viewer: Viewer, reason: str) -> None:
         """End a viewer's connection. Its raw socket goes too: a writer may be stuck in it."""
@@ -236,7 +245,8 @@ class SocketIOTransport:
     def pending(self) -> bool:
         """Whether something is still on its way to a viewer."""
         return any(
-            viewer.outbox.busy_since is not None or not viewer.outbox.empty() for viewer in list(self._hub.viewers.values())
+            viewer.outbox.busy_since is not None or not viewer.outbox.empty()
+            for viewer in list(self._hub.viewers.values())
         )
 
     def stop(self) -> None:
