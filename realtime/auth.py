@@ -23,6 +23,8 @@ from .task import Task
 
 #: A part of what is signed: a ticket of this package and version is never mistaken for another token of the app.
 SALT: Final = "realtime.ticket.v1"
+#: Groups that one identity may carry: each is a room that its viewers join.
+MAX_GROUPS: Final = 1_000
 #: Fewer characters than this can be guessed.
 MIN_SECRET: Final = 16
 
@@ -65,7 +67,7 @@ def grant_of(identity: Any) -> Grant | None:
         return None
     if not isinstance(identity, Identity):
         identity = Identity(identity)
-    return Grant(values.user_id(identity.user_id), values.groups(identity.groups, most=None))
+    return Grant(values.user_id(identity.user_id), values.groups(identity.groups, most=MAX_GROUPS))
 
 
 class Tickets:

@@ -46,13 +46,13 @@ def task_id(value: object, field: str = "task_id") -> str:
     return _id(value, field)
 
 
-def groups(value: object, field: str = "groups") -> tuple[str, ...]:
-    """At most 8 group ids, each as a task id, the same one once."""
+def groups(value: object, field: str = "groups", most: int = MAX_GROUPS) -> tuple[str, ...]:
+    """Group ids, each as a task id, the same one once; a task has at most 8."""
     if isinstance(value, str | bytes) or not isinstance(value, Collection):
         raise InvalidType(field, f"{_name(value)}; give a tuple of group ids, as in ('team:7',)")
     found = tuple(dict.fromkeys(_id(group, field) for group in value))
-    if len(found) > MAX_GROUPS:
-        raise InvalidValue(field, f"{len(found)} groups; a task has at most {MAX_GROUPS}")
+    if len(found) > most:
+        raise InvalidValue(field, f"{len(found)} groups; at most {most} are taken")
     return found
 
 
