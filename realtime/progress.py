@@ -49,7 +49,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True, gc=False):
-    """The state of a rate. `sampled` makes the next one; `rate` reads it."""
+    """The state of a rate. `sampled` makes the next one, `outlook` reads it."""
 
     #: Seconds since 1970, as the clock said it, when the last sample was taken.
     at: float
@@ -82,13 +82,6 @@ def sampled(pace: Pace | None, now: float, value: float, in_percent: bool) -> Pa
     return Pace(now, value, average, pace.weight * kept + taken, pace.samples + 1, in_percent)
 
 
-def speed(pace: Pace | None) -> float | None:
-    """Steps (or percent) a second, None before `MIN_SAMPLES` samples."""
-    if pace is None or pace.samples < MIN_SAMPLES:
-        return None
-    return pace.average / pace.weight
-
-
 def percent_of(held: float | None, current: float | None, total: float | None) -> float | None:
     """The percent of ``current`` in ``total``, never less than the one ``held`` so far.
 
@@ -106,15 +99,18 @@ def percent_of(held: float | None, current: float | None, total: float | None) -
     return percent if held is None or percent > held else held
 
 
-def time_left(
-    pace: Pace | None, current: float | None, total: float | None, percent: float | None
-) -> float | None:
-    """Seconds until the total is reached at the present speed, None where it cannot be said."""
-    per_second = speed(pace)
-    if pace is None or per_second is None or per_second <= 0.0:
-        return None
+def outlook(
+    pace: Pace, current: float | None, total: float | None, percent: float | None
+) -> tuple[float | None, float | None]:
+    """The rate in steps a second, and the seconds left at it; None for what cannot be said.
+
+    Where percent is all there is, the seconds left are told from it, and there is no rate.
+    """
+    if pace.samples < MIN_SAMPLES:
+        return None, None
+    speed = pace.average / pace.weight
     if pace.in_percent:
-        return None if percent is None else (100.0 - percent) / per_second
-    if total is None or current is None or total <= 0:
-        return None
-    return max(0.0, (total - current) / per_second)
+        return None, (100.0 - percent) / speed if percent is not None and speed > 0.0 else None
+    if not total or current is None or speed <= 0.0:
+        return speed, None
+    return speed, (total - current) / speed if total > current else 0.0

@@ -37,8 +37,8 @@ class Registry(ABC):
 
     Order: the changes of one task have one order, and each gives it a version one higher than the last. A task starts
     at ``max(microseconds since 1970, highest version removed under its id + 1)``, so that in an epoch no two states
-    of an id have the same version, whatever the clock does. Of several ends at once one wins; the same end again returns
-    what is stored, another raises `TaskAlreadyFinished`.
+    of an id have the same version, whatever the clock does. Of several ends at once one wins; the same end again
+    returns what is stored, another raises `TaskAlreadyFinished`.
 
     Announcements: `on_change` is called once after each stored change, `on_remove` once after each removal, in the
     thread that made it, outside every lock; so they may come in another order than the changes, and the version says
@@ -109,6 +109,13 @@ class Registry(ABC):
     @abstractmethod
     def cancel(self, task_id: str) -> Task:
         """End as cancelled: the worker's answer. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
+
+    @abstractmethod
+    def stall(self, task_id: str, since: float) -> Task:
+        """Note that a processing task has given no sign of life ``since`` then; its next update takes that back.
+
+        Changes nothing in another state, or if it is noted already. Raises `TaskNotFound`.
+        """
 
     @abstractmethod
     def remove(self, task_id: str) -> Removed:

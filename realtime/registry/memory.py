@@ -1,17 +1,20 @@
 """The tasks of one process, in a locked dict. The default: fast, and forgotten with the process.
 
-How it works. `_tasks` alone says what is true; a change reads a record, makes the next one and stores it in one step.
-The indexes that serve pages and eviction follow: what they have to learn waits in `_news`, and `_settle` teaches it.
+How it works. `_tasks` alone says what is true: a change reads a record, makes the next one and stores it in one step.
+The indexes behind pages and eviction follow it: which tasks they must look at again waits in `_news`, from before the
+change on, so that a Ctrl-C in the middle of one is caught up with at the next.
 
-The lock is held for dictionary work only. It is a re-entrant one, because the garbage collector may run a finalizer
-anywhere, and a finalizer may end a task (a generator that was not read to its end): a plain lock would wait for
-itself for ever. For the same reason a record is stored only over the one that it was made from.
+The lock is held for dictionary work only. It is re-entrant, because the garbage collector may run a finalizer between
+any two steps, and a finalizer may end a task (that of a generator which was not read to its end): another lock would
+wait for itself for ever. For the same reason a record is stored only over the one that it was made from.
 """
 
 from __future__ import annotations
 
 import _thread
 import builtins
+import contextlib
+import logging
 import os
 import secrets
 import time
@@ -21,15 +24,17 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Any, Final, NoReturn
 
-from .. import task as transitions
 from ..errors import InvalidValue, NotTheServer, TaskExists, TaskNotFound
 from ..task import CANCELLED, COMPLETED, FAILED, NewTask, Task, TaskFailure
+from . import transitions
 from .base import Registry, Removed
 from .index import Index
 
+_log = logging.getLogger("realtime")
+
 #: Tasks removed while the lock is held once.
 _BATCH: Final = 256
-#: Removed ids whose version is ahead of the clock and remembered one by one; beyond, one number stands for all.
+#: Removed ids that are remembered one by one; beyond, one number stands for all of them.
 _MAX_FLOORS: Final = 1024
 
 
@@ -40,17 +45,17 @@ class _Shelf:
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
-        #: Task id → when its retention is over, in seconds since 1970.
-        self.order: OrderedDict[str, float] = OrderedDict()
-        #: How full the shelf must be before it is worth another look; pinned tasks make this more than the bound.
+        #: `TaskInfo.order` → when the retention is over, in seconds since 1970.
+        self.order: OrderedDict[int, float] = OrderedDict()
+        #: How full the shelf must be for another look; where tasks are pinned, more than the bound.
         self.look_at = bound + 1
 
 
 class MemoryRegistry(Registry):
-    """See `Registry`. ``retention`` in seconds; ``lock`` makes a re-entrant lock of native threads.
+    """See `Registry`. ``retention`` is in seconds; ``lock`` makes a native, re-entrant lock.
 
-    After a fork, writes in the child raise `NotTheServer`, as no viewer would see them, until `adopt` says that the
-    child serves viewers itself (a server that loads the app first and forks then). It then begins empty.
+    After a fork all but `get` raises `NotTheServer` in the child, where no viewer would see a change, until `adopt`
+    says that viewers come to the child (a server that loads the app and then forks). It then begins anew, empty.
     """
 
     def __init__(
@@ -67,49 +72,48 @@ class MemoryRegistry(Registry):
         self._max_tasks_per_user = max_tasks_per_user
         self._clock = clock
         self._new_lock = lock
+        self._adopting = lock()
         self._open()
         _guard(self)
 
     def _open(self) -> None:
         self.epoch = secrets.token_hex(8)
-        lock = self._new_lock()
-        # Bound methods: half the price of a ``with`` block, and a forked child gets others.
-        self._acquire: Callable[[], object] = lock.acquire
-        self._release: Callable[[], object] = lock.release
-        self._forked = False
         self._tasks: dict[str, Task] = {}
-        self._unfinished: dict[str, None] = {}
+        # The indexes know a task by its order (`TaskInfo.order`).
         self._last_order = 0
-        self._by_order: dict[int, str] = {}
-        #: Per owner (see `_owners`): the orders of its unfinished and of its finished tasks.
+        self._ids: dict[int, str] = {}
+        self._unfinished: dict[int, str] = {}
+        #: Per owner (see `_owners`) its unfinished and its finished tasks.
         self._pages: dict[str, tuple[Index, Index]] = {}
         self._shelf = _Shelf(self._max_tasks)
         self._shelves: dict[str, _Shelf] = {}
         #: Shelves left over their bound, because tasks are pinned.
         self._crowded: dict[_Shelf, None] = {}
-        self._floor = 0
-        self._floors: dict[str, int] = {}
-        self._news: deque[tuple[Callable[[Task], None], Task]] = deque()
+        self._news: deque[Task] = deque()
         self._settling = False
+        #: Versions of removed ids that the clock has not passed; and the highest of all the others.
+        self._floors: dict[str, int] = {}
+        self._floor = 0
+        self._lock = self._new_lock()
+        # Bound methods are half the price of a ``with``; for the hot path.
+        self._acquire: Callable[[], object] = self._lock.acquire
+        self._release: Callable[[], object] = self._lock.release
+        self._forked = False
 
     # Changes.
 
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
-        self._acquire()
-        try:
+        task_id = new.task_id
+        with self._lock:
             now = self._clock()
-            task_id = new.task_id
-            order = max(self._last_order + 1, int(now * 1e6))
-            version = max(int(now * 1e6), self._floors.get(task_id, 0) + 1, self._floor + 1)
+            micros = int(now * 1e6)
+            order = max(micros, self._last_order + 1)
+            version = max(micros, self._floors.get(task_id, 0) + 1, self._floor + 1)
             task = transitions.created(new, epoch=self.epoch, now=now, version=version, order=order)
+            self._last_order = order
+            self._news.append(task)
             stored = self._tasks.setdefault(task_id, task)
-            if stored is task:
-                self._last_order = order
-                self._floors.pop(task_id, None)
-                self._unfinished[task_id] = None
-                self._settle(self._learn_created, task)
-        finally:
-            self._release()
+            self._settle()
         if stored is task:
             self._tell_change(task, True)
             return task, True
@@ -132,8 +136,9 @@ class MemoryRegistry(Registry):
         metadata: bytes | None = None,
     ) -> Task:
         tasks = self._tasks
-        self._acquire()
         try:
+            # Inside the ``try``, or a Ctrl-C right after it would leave the lock held for ever.
+            self._acquire()
             while True:
                 task = tasks.get(task_id)
                 if task is None:
@@ -144,11 +149,21 @@ class MemoryRegistry(Registry):
                 if tasks.get(task_id) is task:
                     tasks[task_id] = new
                     break
-        finally:
-            self._release()
-        if self.on_change is not None:
-            self._tell_change(new, False)
+        except BaseException:
+            self._release_if_held()
+            raise
+        self._release()
+        on_change = self.on_change
+        if on_change is not None:
+            try:
+                on_change(new, False)
+            except Exception:
+                _log.exception("Telling a change of the task %s failed", task_id)
         return new
+
+    def _release_if_held(self) -> None:
+        with contextlib.suppress(RuntimeError):  # Only a re-entrant lock says so for certain.
+            self._release()
 
     def start(self, task_id: str) -> Task:
         return self._change(task_id, transitions.begun)
@@ -165,10 +180,12 @@ class MemoryRegistry(Registry):
     def cancel(self, task_id: str) -> Task:
         return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))
 
+    def stall(self, task_id: str, since: float) -> Task:
+        return self._change(task_id, lambda task, now: transitions.stalled(task, since))
+
     def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
         """Store what ``change`` makes of the task; tell it, and make room if that was an end."""
-        self._acquire()
-        try:
+        with self._lock:
             while True:
                 task = self._tasks.get(task_id)
                 if task is None:
@@ -176,14 +193,12 @@ class MemoryRegistry(Registry):
                 new = change(task, self._clock())
                 if new is task:
                     return task
+                if new.finished:
+                    self._news.append(new)
                 if self._tasks.get(task_id) is task:
                     self._tasks[task_id] = new
                     break
-            if new.finished:
-                self._unfinished.pop(task_id, None)
-                self._settle(self._learn_finished, new)
-        finally:
-            self._release()
+            self._settle()
         self._tell_change(new, False)
         if new.finished:
             self._make_room(new.info.user_id)
@@ -195,7 +210,7 @@ class MemoryRegistry(Registry):
         task = self._tasks.get(task_id)
         if task is not None and not task.finished:
             raise InvalidValue("task_id", f"the task {task_id!r} is {task.status}; only a finished one can be removed")
-        removed = None if task is None else self._take_out([task])
+        removed = [] if task is None else self._take_out([task])
         if not removed:
             raise TaskNotFound(task_id)
         return removed[0]
@@ -203,88 +218,83 @@ class MemoryRegistry(Registry):
     def expire(self, now: float | None = None) -> builtins.list[Removed]:
         if now is None:
             now = self._clock()
-        self._acquire()
-        try:
-            order = self._shelf.order
+        with self._lock:
             latest = now + self._retention
-            due: list[Task] = []
-            for task_id, over in order.items():
-                if over > latest:  # The clock was ahead when the task ended, and has been put right.
-                    order[task_id] = latest
+            due: list[int] = []
+            for order, over in self._shelf.order.items():
+                if over > latest:  # The clock was ahead when the task ended, and has been put right since.
+                    self._shelf.order[order] = latest
                 elif over <= now:
-                    due.append(self._tasks[task_id])
+                    due.append(order)
                 else:
                     break
             crowded = list(self._crowded)
             self._crowded.clear()
-        finally:
-            self._release()
         removed: list[Removed] = []
         for start in range(0, len(due), _BATCH):
-            removed += self._take_out([task for task in due[start : start + _BATCH] if not self.pinned(task.task_id)])
+            removed += self._take_out(self._unpinned(due[start : start + _BATCH]))
         for shelf in crowded:
-            shelf.look_at = shelf.bound + 1
             removed += self._thin_out(shelf)
         return removed
 
     def _make_room(self, user_id: str | None) -> None:
-        if len(self._shelf.order) >= self._shelf.look_at:
-            self._thin_out(self._shelf)
-        shelf = None if user_id is None else self._shelves.get(user_id)
-        if shelf is not None and len(shelf.order) >= shelf.look_at:
-            self._thin_out(shelf)
+        for shelf in (self._shelf, None if user_id is None else self._shelves.get(user_id)):
+            if shelf is not None and len(shelf.order) >= shelf.look_at:
+                self._thin_out(shelf)
 
     def _thin_out(self, shelf: _Shelf) -> builtins.list[Removed]:
         """Remove what is beyond the bound, the oldest end first, and pass over what is pinned."""
         removed: list[Removed] = []
         passed = 0
         while True:
-            self._acquire()
-            try:
-                order = shelf.order
-                excess = min(len(order) - shelf.bound, _BATCH)
-                oldest = [self._tasks[task_id] for task_id in islice(order, passed, passed + max(0, excess))]
+            with self._lock:
+                excess = len(shelf.order) - shelf.bound
+                oldest = list(islice(shelf.order, passed, passed + max(0, min(excess, _BATCH))))
                 if not oldest:
-                    # Not a look at every pinned task for each end: that would be quadratic.
-                    shelf.look_at = max(shelf.bound + 1, len(order) + passed // 4)
+                    # To look at every pinned task again at each end would cost more and more.
+                    shelf.look_at = max(shelf.bound + 1, len(shelf.order) + passed // 4)
                     if excess > 0:
                         self._crowded[shelf] = None
                     return removed
-            finally:
-                self._release()
-            leaving = [task for task in oldest if not self.pinned(task.task_id)]
-            passed += len(oldest) - len(leaving)
-            removed += self._take_out(leaving)
+            gone = self._take_out(self._unpinned(oldest))
+            passed += len(oldest) - len(gone)
+            removed += gone
+
+    def _unpinned(self, orders: builtins.list[int]) -> builtins.list[Task]:
+        """Those of the tasks that may leave. Called without the lock, as `pinned` is not ours."""
+        with self._lock:
+            tasks = [self._tasks.get(self._ids.get(order, "")) for order in orders]
+        return [task for task in tasks if task is not None and not self.pinned(task.task_id)]
 
     def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
-        """Remove those finished tasks that are still there; tell it."""
+        """Remove those of the finished tasks that are still there; tell it."""
         removed: list[Removed] = []
-        self._acquire()
-        try:
+        with self._lock:
             now = int(self._clock() * 1e6)
             for task in tasks:
-                task_id = task.task_id
-                if self._tasks.get(task_id) is not task:
-                    continue
-                del self._tasks[task_id]
-                info = task.info
-                gone = Removed(task_id, info.user_id, info.groups, info.epoch, task.version + 1)
-                self._remember(gone, now)
-                self._settle(self._learn_removed, task)
-                removed.append(gone)
-        finally:
-            self._release()
+                if self._tasks.get(task.task_id) is task:
+                    self._news.append(task)
+                    gone = Removed(
+                        task.task_id, task.info.user_id, task.info.groups, task.info.epoch, task.version + 1
+                    )
+                    self._remember(gone, now)
+                    del self._tasks[task.task_id]
+                    removed.append(gone)
+            self._settle()
         for gone in removed:
             self._tell_removed(gone)
         return removed
 
     def _remember(self, removed: Removed, now: int) -> None:
-        """See to it that the id goes on above the version with which it has left."""
-        if removed.version > now:
-            self._floors[removed.task_id] = removed.version
-        else:
-            # The clock has passed it. One number for all of these is enough, and needed only if the clock steps back.
+        """See to it that the id goes on above the version that it has left with.
+
+        The clock does that by itself for a version that it has passed, unless it steps back; so for all of these
+        the highest is enough, and only those ahead of the clock need a place of their own.
+        """
+        if removed.version <= now:
             self._floor = max(self._floor, removed.version)
+            return
+        self._floors[removed.task_id] = removed.version
         if len(self._floors) > _MAX_FLOORS:
             self._floor = max(self._floor, *self._floors.values())
             self._floors.clear()
@@ -300,87 +310,89 @@ class MemoryRegistry(Registry):
         before: str | None = None,
         finished: bool | None = None,
     ) -> tuple[builtins.list[Task], str | None]:
-        bound = None if before is None else self._place(before)
-        owners = _owners(user_id, groups)
-        orders: set[int] = set()
-        self._acquire()
-        try:
-            for owner in owners:
+        bound = None if before is None else self._bound(before)
+        wanted = (0, 1) if finished is None else (int(finished),)
+        found: set[int] = set()
+        with self._lock:
+            for owner in _owners(user_id, groups):
                 pages = self._pages.get(owner)
                 if pages is not None:
-                    if finished is not True:
-                        orders.update(pages[0].below(bound, limit + 1))
-                    if finished is not False:
-                        orders.update(pages[1].below(bound, limit + 1))
-            newest = sorted(orders, reverse=True)
-            tasks = [self._tasks[self._by_order[order]] for order in newest[:limit]]
-        finally:
-            self._release()
-        return tasks, f"{self.epoch}.{newest[limit - 1]}" if len(newest) > limit else None
+                    for which in wanted:
+                        found.update(pages[which].below(bound, limit + 1))
+            orders = sorted(found, reverse=True)
+            tasks = [self._tasks[self._ids[order]] for order in orders[:limit]]
+        return tasks, f"{self.epoch}.{orders[limit - 1]}" if len(orders) > limit else None
 
-    def _place(self, before: str) -> int:
+    def _bound(self, before: str) -> int:
         epoch, _, order = before.rpartition(".")
         if epoch != self.epoch or not (order.isascii() and order.isdecimal() and len(order) < 20):
-            raise InvalidValue("before", "not the cursor of a page of this registry")
+            raise InvalidValue("before", "no page of this registry has given it")
         return int(order)
 
     def unfinished(self) -> builtins.list[Task]:
-        self._acquire()
-        try:
-            return [self._tasks[task_id] for task_id in self._unfinished]
-        finally:
-            self._release()
+        with self._lock:
+            return [self._tasks[task_id] for task_id in self._unfinished.values()]
 
-    # Indexes. Called with the lock held.
+    # The indexes. Called with the lock held.
 
-    def _settle(self, learn: Callable[[Task], None], task: Task) -> None:
-        """Teach the indexes. Inside of another settling (a finalizer's change) leave the news to that one."""
-        self._news.append((learn, task))
+    def _settle(self) -> None:
+        """Have the indexes follow. What a finalizer changes meanwhile is left to the settling that it interrupts."""
         if self._settling:
             return
         self._settling = True
         try:
             while self._news:
-                learn, task = self._news.popleft()
-                learn(task)
+                self._follow(self._news[0])
+                self._news.popleft()
         finally:
             self._settling = False
 
-    def _learn_created(self, task: Task) -> None:
-        info = task.info
-        self._by_order[info.order] = task.task_id
-        for owner in _owners(info.user_id, info.groups):
-            pages = self._pages.get(owner)
-            if pages is None:
-                pages = self._pages[owner] = (Index(), Index())
-            pages[0].add(info.order)
-
-    def _learn_finished(self, task: Task) -> None:
-        info = task.info
-        for owner in _owners(info.user_id, info.groups):
-            unfinished, finished = self._pages[owner]
-            unfinished.discard(info.order)
-            finished.add(info.order)
+    def _follow(self, known: Task) -> None:
+        """Put a task where it belongs by now. To do it twice does no harm."""
+        info = known.info
+        order = info.order
+        task = self._tasks.get(known.task_id)
+        if task is None or task.info.order != order:
+            self._forget(known)
+            return
+        self._ids[order] = known.task_id
+        owners = _owners(info.user_id, info.groups)
+        if not task.finished:
+            self._unfinished[order] = known.task_id
+            for owner in owners:
+                pages = self._pages.get(owner)
+                if pages is None:
+                    pages = self._pages[owner] = (Index(), Index())
+                pages[0].add(order)
+            return
+        self._unfinished.pop(order, None)
+        for owner in owners:
+            self._pages[owner][1].add(order)
+            self._pages[owner][0].discard(order)
         over = (task.completed or 0.0) + self._retention
-        self._shelf.order[task.task_id] = over
+        self._shelf.order.setdefault(order, over)
         if info.user_id is not None:
             shelf = self._shelves.get(info.user_id)
             if shelf is None:
                 shelf = self._shelves[info.user_id] = _Shelf(self._max_tasks_per_user)
-            shelf.order[task.task_id] = over
+            shelf.order.setdefault(order, over)
 
-    def _learn_removed(self, task: Task) -> None:
+    def _forget(self, task: Task) -> None:
         info = task.info
-        del self._by_order[info.order]
+        order = info.order
+        self._ids.pop(order, None)
         for owner in _owners(info.user_id, info.groups):
-            unfinished, finished = self._pages[owner]
-            finished.discard(info.order)
-            if not unfinished and not finished:
-                del self._pages[owner]
-        del self._shelf.order[task.task_id]
-        if info.user_id is not None:
-            shelf = self._shelves[info.user_id]
-            del shelf.order[task.task_id]
+            pages = self._pages.get(owner)
+            if pages is not None:
+                pages[0].discard(order)
+                pages[1].discard(order)
+                if not pages[0] and not pages[1]:
+                    del self._pages[owner]
+        self._unfinished.pop(order, None)
+        self._shelf.order.pop(order, None)
+        shelf = None if info.user_id is None else self._shelves.get(info.user_id)
+        if shelf is not None and info.user_id is not None:
+            shelf.order.pop(order, None)
             if not shelf.order:
                 del self._shelves[info.user_id]
                 self._crowded.pop(shelf, None)
@@ -389,25 +401,37 @@ class MemoryRegistry(Registry):
 
     def adopt(self) -> None:
         if self._forked:
-            self._open()
+            with self._adopting:
+                if self._forked:
+                    self._open()
 
-    def _after_fork(self) -> None:
-        """In the child: the lock may be held by a thread that is not there any more."""
-        lock = self._new_lock()
-        self._acquire, self._release = _refuse, lock.release
+    def _leave_behind(self) -> None:
+        """In a forked child. The old lock may be held by a thread that is not there any more."""
+        self._adopting = self._new_lock()
+        self._lock = _Refusal()
+        self._acquire, self._release = self._lock.__enter__, _adrift
         self._forked = True
 
 
-def _refuse() -> NoReturn:
-    raise NotTheServer(
-        "This process was forked from the one that holds the tasks of memory://, and no viewer is connected to it. "
-        "Run the job in a thread of the server, or keep the tasks in a store that processes share (REALTIME_REGISTRY)."
-    )
+class _Refusal:
+    """In the place of the lock."""
+
+    def __enter__(self) -> NoReturn:
+        raise NotTheServer(
+            "This process was forked from the one that holds the tasks of memory://, and no viewer is connected to "
+            "it. Run the job on a thread of the server, or set REALTIME_REGISTRY to a store that processes share."
+        )
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _adrift() -> NoReturn:
+    raise RuntimeError("the lock is not held")
 
 
 def _owners(user_id: str | None, groups: Collection[str]) -> builtins.list[str]:
     """The keys under which tasks are found; the first letter keeps users and groups apart."""
-    owners = [f"g{group}" for group in dict.fromkeys(groups)]
+    owners = [f"g{group}" for group in groups]
     if user_id is not None:
         owners.append(f"u{user_id}")
     return owners
@@ -417,7 +441,7 @@ _guarded: weakref.WeakSet[MemoryRegistry] | None = None
 
 
 def _guard(registry: MemoryRegistry) -> None:
-    """Have the registry told when this process is forked. A hook can never be taken back, so there is one for all."""
+    """Have the registry told in a forked child. A hook can never be taken back, so there is one for all of them."""
     global _guarded
     if _guarded is None:
         _guarded = weakref.WeakSet()
@@ -427,4 +451,4 @@ def _guard(registry: MemoryRegistry) -> None:
 
 def _after_fork() -> None:
     for registry in _guarded or ():
-        registry._after_fork()
+        registry._leave_behind()

@@ -1,0 +1,172 @@
+"""The moves of a task: pure functions from one record to the next.
+
+The theory in a few lines. A change makes a new record whose version is one higher; where there is nothing to change,
+the same record comes back. Which state may follow which is the table `TRANSITIONS`. Nothing follows an end: the first
+one wins, the same again changes nothing, another raises `TaskAlreadyFinished`. ``now`` is in seconds since 1970, by a
+clock that may step back: the times of a task never do.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import InvalidValue, TaskAlreadyFinished
+from ..progress import MAX_NUMBER, SAMPLE_INTERVAL, Pace, percent_of, sampled
+from ..task import (
+    CANCELLED,
+    COMPLETED,
+    PENDING,
+    PROCESSING,
+    TRANSITIONS,
+    UNFINISHED,
+    NewTask,
+    Task,
+    TaskFailure,
+    TaskInfo,
+    TaskStatus,
+    make_info,
+)
+
+
+def created(new: NewTask, *, epoch: str, now: float, version: int, order: int) -> Task:
+    """The first record of a task. Raises `InvalidValue` for a status that no task begins with."""
+    if new.status not in UNFINISHED:
+        raise InvalidValue("status", f"{new.status}; a task begins as pending or processing")
+    info = make_info(
+        new.task_id, new.user_id, new.groups, new.name, epoch, now, new.cancellable, new.attempt, new.retry_of,
+        new.parent_id, order, new.unit, b"{}" if new.metadata is None else new.metadata,
+        now if new.status is PROCESSING else None, None,
+    )  # fmt: skip
+    # With a total, counting begins at 0; without, nobody may ever count.
+    current = None if new.total is None else 0
+    pace = None if current is None else Pace(now, current)
+    percent = percent_of(None, current, new.total)
+    return Task(new.task_id, info, new.status, False, version, new.message, current, new.total, percent, pace, now)
+
+
+def updated(
+    task: Task,
+    now: float,
+    message: str | None = None,
+    current: int | float | None = None,
+    total: int | float | None = None,
+    percent: float | None = None,
+    advance: int | float | None = None,
+    unit: str | None = None,
+    metadata: bytes | None = None,
+) -> Task:
+    """The record after an update. None leaves a value as it is; ``advance`` adds to current.
+
+    Raises `TaskAlreadyFinished`, and `InvalidValue` if the sum goes beyond `MAX_NUMBER`.
+    """
+    if task.finished:
+        raise TaskAlreadyFinished(task.task_id, task.status)
+    info = task.info
+    pace = task.pace
+    stamp = task.updated
+    if now > stamp:  # A clock that steps back does not take the task with it.
+        stamp = now
+    if info.started is None:
+        info = _changed_info(task, unit=unit, metadata=metadata, started=stamp)
+        if pace is not None:  # The wait before the start is no work.
+            pace = Pace(now, pace.value, 0.0, 0.0, 0, pace.in_percent)
+    elif unit is not None or metadata is not None or info.stalled is not None:
+        info = _changed_info(task, unit=unit, metadata=metadata)
+    if message is None:
+        message = task.message
+    held = task.percent
+    if current is None and advance is None and total is None:
+        current, total = task.current, task.total
+        if percent is None or (held is not None and percent < held):
+            percent = held
+    else:
+        if total is None:
+            total = task.total
+        if current is None:
+            current = task.current
+            if current is None and total is not None:
+                current = 0
+        if advance is not None:
+            current = advance if current is None else current + advance
+            if not -MAX_NUMBER <= current <= MAX_NUMBER:
+                raise InvalidValue("advance", f"takes current beyond {MAX_NUMBER}, as far as JavaScript counts exactly")
+        if percent is None:
+            percent = percent_of(held, current, total)
+        elif held is not None and percent < held:
+            percent = held
+    if current is not None:
+        if pace is None or not 0.0 <= now - pace.at < SAMPLE_INTERVAL or pace.in_percent:
+            pace = sampled(pace, now, current, False)
+    elif percent is not None and (pace is None or not 0.0 <= now - pace.at < SAMPLE_INTERVAL):
+        pace = sampled(pace, now, percent, True)
+    return Task(
+        task.task_id, info, PROCESSING, False, task.version + 1, message, current, total, percent, pace, stamp,
+        task.cancel_requested, task.output_size,
+    )  # fmt: skip
+
+
+def begun(task: Task, now: float) -> Task:
+    """The record after the start: the same one if it is processing already. Raises `TaskAlreadyFinished`."""
+    return task if task.status is PROCESSING else updated(task, now)
+
+
+def ended(
+    task: Task, now: float, status: TaskStatus, result: bytes | None = None, failure: TaskFailure | None = None
+) -> Task:
+    """The record after an end; the same one if it has ended so already.
+
+    Completing sets the percent to 100 and leaves current. Raises `TaskAlreadyFinished` after another end.
+    """
+    if status not in TRANSITIONS[task.status]:
+        if task.status is status:
+            return task
+        raise TaskAlreadyFinished(task.task_id, task.status)
+    info = task.info if task.info.stalled is None else _changed_info(task)
+    percent = 100.0 if status is COMPLETED else task.percent
+    stamp = max(now, task.updated)
+    return Task(
+        task.task_id, info, status, True, task.version + 1, task.message, task.current, task.total, percent, task.pace,
+        stamp, task.cancel_requested, task.output_size, stamp, result, failure,
+    )  # fmt: skip
+
+
+def asked_to_stop(task: Task, now: float) -> Task:
+    """The record after a request to stop: a pending task ends, a processing one is marked once.
+
+    The same record if it was asked before, or is cancelled. Raises `TaskAlreadyFinished` after another end.
+    """
+    if task.finished or task.status is PENDING:
+        return ended(task, now, CANCELLED)
+    if task.cancel_requested is not None:
+        return task
+    return msgspec.structs.replace(task, version=task.version + 1, cancel_requested=max(now, task.updated))
+
+
+def stalled(task: Task, since: float) -> Task:
+    """The record after nothing was heard of a processing task ``since`` then; the same one if that is no news.
+
+    The next update takes it back.
+    """
+    if task.status is not PROCESSING or task.info.stalled is not None:
+        return task
+    return msgspec.structs.replace(task, version=task.version + 1, info=_changed_info(task, stalled=since))
+
+
+def _changed_info(
+    task: Task,
+    *,
+    unit: str | None = None,
+    metadata: bytes | None = None,
+    started: float | None = None,
+    stalled: float | None = None,
+) -> TaskInfo:
+    """The info with what is given in the place of what it had; and not stalled, unless that is given."""
+    info = task.info
+    return make_info(
+        task.task_id, info.user_id, info.groups, info.name, info.epoch, info.created, info.cancellable, info.attempt,
+        info.retry_of, info.parent_id, info.order,
+        info.unit if unit is None else unit,
+        info.metadata_json if metadata is None else metadata,
+        info.started if started is None else started,
+        stalled,
+    )  # fmt: skip
