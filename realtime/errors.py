@@ -17,6 +17,7 @@ The tree::
     ├── LimitReached           a bound on how many is reached (viewers, tasks)
     ├── RegistryUnavailable    the task store cannot be reached now; try again
     ├── NotTheServer           a write to ``memory://`` in a process that no viewer is connected to
+    ├── SeveralProcesses       several worker processes serve, and ``memory://`` is one's own
     ├── NoRealtime             no app has a Realtime here, or several have
     ├── ServerStopping         the server takes no new work
     └── TaskError              raised *by a job*: its message is safe to show to the user
@@ -163,6 +164,19 @@ class NotTheServer(RealtimeError):
     """A write to ``memory://`` in a forked child, where no viewer will ever see it."""
 
     code = "not_the_server"
+
+
+class SeveralProcesses(RealtimeError):
+    """Several worker processes serve the app, and each would have tasks of its own. The message names the cure."""
+
+    code = "multiprocess"
+    http_status = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server runs several worker processes, and memory:// holds the tasks of one process only. "
+            "Run one worker with several threads (gunicorn --workers 1 --threads 40, or realtime serve)."
+        )
 
 
 class NoRealtime(RealtimeError):

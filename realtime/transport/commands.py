@@ -28,6 +28,7 @@ from ..protocol import (
     VisibilityRequest,
     parse,
 )  # fmt: skip
+from ..registry.base import Removed
 from ..task import Task
 
 Answer = dict[str, Any]
@@ -40,7 +41,7 @@ class Commands:
     """Answers viewers. ``answer`` raises `RealtimeError` for what may be told to them."""
 
     def __init__(self, operations: Operations, hub: Hub) -> None:
-        self._operations = operations
+        # The registry of now: a `Realtime` may act for another app later.
         self._registry = operations.registry
         self._hub = hub
         self._known: dict[str, Callable[[Viewer, Any], Answer]] = {
@@ -119,7 +120,11 @@ class Commands:
 
     def cancel(self, grant: Grant, task_id: Any) -> Task:
         """Ask a task of one's own to stop."""
-        return self._operations.cancel_task(self.controlled(grant, task_id).task_id)
+        return self._registry.request_cancel(self.controlled(grant, task_id).task_id)
+
+    def remove(self, grant: Grant, task_id: Any) -> Removed:
+        """Take a finished task of one's own out of the registry."""
+        return self._registry.remove(self.controlled(grant, task_id).task_id)
 
     # Commands.
 
@@ -153,8 +158,7 @@ class Commands:
         return {"epoch": self._registry.epoch, **self.list(viewer.grant, request.limit, request.before)}
 
     def _remove(self, viewer: Viewer, message: Any) -> Answer:
-        task = self.controlled(viewer.grant, parse(TaskRequest, message).task_id)
-        removed = self._operations.remove_task(task.task_id)
+        removed = self.remove(viewer.grant, parse(TaskRequest, message).task_id)
         return {"task_id": removed.task_id, "version": removed.version}
 
     def _visibility(self, viewer: Viewer, message: Any) -> Answer:

@@ -27,6 +27,7 @@ from ..protocol import MAX_MESSAGE_BYTES, TASKS_SNAPSHOT, ConnectAuth, parse, us
 from . import seams
 from .commands import Commands
 from .origin import Environ, behind_proxies, check_origin
+from .processes import refuse_multiprocess
 
 log = logging.getLogger("realtime")
 
@@ -184,6 +185,7 @@ class SocketIOTransport:
             raise ServerStopping("The server is going away. Connect again.")
         auth = parse(ConnectAuth, data)
         environ = self._server.environ[connection]
+        refuse_multiprocess(environ, self._config)
         check_origin(environ, self._config)
         grant = self._concurrency.execute(lambda: self._authorise(environ, auth.ticket))
         if grant is None:
