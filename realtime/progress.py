@@ -21,6 +21,8 @@ TIME_CONSTANT: Final = 10.0
 SAMPLE_INTERVAL: Final = 0.05
 #: Samples that must have been taken before a rate is shown.
 MIN_SAMPLES: Final = 3
+#: Seconds left that are still told.
+MAX_ETA: Final = 1e9
 #: No number of steps, and no sum of them, goes beyond this: JavaScript counts exactly up to here.
 MAX_NUMBER: Final = 2**53
 
@@ -110,7 +112,8 @@ def outlook(
         return None, None
     speed = pace.average / pace.weight
     if pace.in_percent:
-        return None, (100.0 - percent) / speed if percent is not None and speed > 0.0 else None
-    if not total or current is None or speed <= 0.0:
-        return speed, None
-    return speed, (total - current) / speed if total > current else 0.0
+        rate, left = None, None if percent is None else 100.0 - percent
+    else:
+        rate, left = speed, None if not total or current is None else max(0.0, total - current)
+    # Not a division: where work has stood still for long, it would overflow.
+    return rate, None if left is None or left > speed * MAX_ETA or speed <= 0.0 else left / speed

@@ -1,7 +1,7 @@
 """A task: its states, and its record, which alone decides what is shown of it.
 
-A record never changes; `registry.transitions` leads from one to the next, and a registry stores it. What is on the wire is
-made of the record and nothing else (no clock, no setting), so that one version is one string of bytes.
+A record never changes; `registry.transitions` leads from one to the next, and a registry stores it. What is on the wire
+is made of the record and nothing else (no clock, no setting), so that one version is one string of bytes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,131 @@
+"""Which tasks are whose, which have ended, and which of these must leave: the indexes of `memory`.
+
+The catalogue knows a task by its order (`TaskInfo.order`), and learns of it by `follow`. It has no lock of its own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+
+from ..task import Task
+from .index import Index
+
+
+class Shelf:
+    """Finished tasks under one bound, the oldest end first."""
+
+    __slots__ = ("bound", "look_at", "order")
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        #: Order → when the retention is over, in seconds since 1970 (asked of the shelf of all tasks only).
+        self.order: OrderedDict[int, float] = OrderedDict()
+        #: How full the shelf must be for another look; where tasks are pinned, more than the bound.
+        self.look_at = bound + 1
+
+
+class Catalogue:
+    """See the module. ``retention`` in seconds; the other two are the bounds of finished tasks."""
+
+    def __init__(self, retention: float, max_tasks: int, max_tasks_per_user: int) -> None:
+        self._retention = retention
+        self._max_tasks_per_user = max_tasks_per_user
+        #: Order → task id; of all tasks, and of those that have not ended.
+        self.ids: dict[int, str] = {}
+        self.unfinished: dict[int, str] = {}
+        #: By owner (see `_owners`): its unfinished and its finished tasks.
+        self._pages: dict[str, tuple[Index, Index]] = {}
+        self._shelf = Shelf(max_tasks)
+        self._shelves: dict[str, Shelf] = {}
+        #: Shelves left over their bound, because tasks are pinned.
+        self.crowded: dict[Shelf, None] = {}
+
+    def follow(self, known: Task, task: Task | None) -> None:
+        """Put a task that is known where it belongs, now that ``task`` is stored under its id.
+
+        To do it twice does no harm: an interrupted call is made up for by another one.
+        """
+        info = known.info
+        order = info.order
+        if task is None or task.info.order != order:
+            self._forget(known)
+            return
+        self.ids[order] = known.task_id
+        for owner in _owners(info.user_id, info.groups):
+            pages = self._pages.get(owner)
+            if pages is None:
+                pages = self._pages[owner] = (Index(), Index())
+            pages[task.finished].add(order)
+            pages[not task.finished].discard(order)
+        if not task.finished:
+            self.unfinished[order] = known.task_id
+            return
+        self.unfinished.pop(order, None)
+        over = (task.completed or 0.0) + self._retention
+        self._shelf.order.setdefault(order, over)
+        if info.user_id is not None:
+            shelf = self._shelves.get(info.user_id)
+            if shelf is None:
+                shelf = self._shelves[info.user_id] = Shelf(self._max_tasks_per_user)
+            shelf.order.setdefault(order, over)
+
+    def _forget(self, known: Task) -> None:
+        info = known.info
+        order = info.order
+        self.ids.pop(order, None)
+        self.unfinished.pop(order, None)
+        for owner in _owners(info.user_id, info.groups):
+            pages = self._pages.get(owner)
+            if pages is not None:
+                for index in pages:
+                    index.discard(order)
+                if not any(pages):
+                    del self._pages[owner]
+        self._shelf.order.pop(order, None)
+        shelf = None if info.user_id is None else self._shelves.get(info.user_id)
+        if shelf is not None and info.user_id is not None:
+            shelf.order.pop(order, None)
+            if not shelf.order:
+                del self._shelves[info.user_id]
+                self.crowded.pop(shelf, None)
+
+    def page(
+        self, user_id: str | None, groups: Collection[str], bound: int | None, limit: int, finished: bool | None
+    ) -> list[int]:
+        """The highest ``limit`` orders below ``bound`` (None: of all) of a user's and groups' tasks, descending."""
+        wanted = (0, 1) if finished is None else (int(finished),)
+        found: set[int] = set()
+        for owner in _owners(user_id, groups):
+            pages = self._pages.get(owner)
+            if pages is not None:
+                for which in wanted:
+                    found.update(pages[which].below(bound, limit))
+        return sorted(found, reverse=True)[:limit]
+
+    def full_shelves(self, user_id: str | None) -> Iterator[Shelf]:
+        """Of the shelves that a user's task stands on, those which want a look."""
+        for shelf in (self._shelf, None if user_id is None else self._shelves.get(user_id)):
+            if shelf is not None and len(shelf.order) >= shelf.look_at:
+                yield shelf
+
+    def due(self, now: float) -> list[int]:
+        """The tasks whose retention is over, the oldest end first."""
+        latest = now + self._retention
+        due: list[int] = []
+        for order, over in self._shelf.order.items():
+            if over > latest:  # The clock was ahead when the task ended, and has been put right since.
+                self._shelf.order[order] = latest
+            elif over <= now:
+                due.append(order)
+            else:
+                break
+        return due
+
+
+def _owners(user_id: str | None, groups: Collection[str]) -> list[str]:
+    """The keys under which tasks are found; the first letter keeps users and groups apart."""
+    owners = [f"g{group}" for group in groups]
+    if user_id is not None:
+        owners.append(f"u{user_id}")
+    return owners

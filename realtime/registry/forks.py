@@ -1,0 +1,51 @@
+"""What becomes of a store in this process's memory when the process is forked."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import NoReturn, Protocol
+
+from ..errors import NotTheServer
+
+
+class Forkable(Protocol):
+    """Has itself told when it finds itself in a forked child."""
+
+    def after_fork(self) -> None:
+        """Called in the child, before any of its code."""
+
+
+class Refusal:
+    """What stands in the place of the lock in a forked child."""
+
+    def __enter__(self) -> NoReturn:
+        raise NotTheServer(
+            "This process was forked from the one that holds the tasks of memory://, and no viewer is connected to "
+            "it. Run the job on a thread of the server, or set REALTIME_REGISTRY to a store that processes share."
+        )
+
+    def __exit__(self, *_: object) -> None: ...
+
+    acquire = __enter__
+
+    def release(self) -> NoReturn:
+        """As of any lock that is not held."""
+        raise RuntimeError("a lock that was left behind by a fork is not held")
+
+
+_guarded: weakref.WeakSet[Forkable] | None = None
+
+
+def guard(store: Forkable) -> None:
+    """Tell the store in every forked child. A hook can never be taken back, so there is one for all stores."""
+    global _guarded
+    if _guarded is None:
+        _guarded = weakref.WeakSet()
+        os.register_at_fork(after_in_child=_after_fork)
+    _guarded.add(store)
+
+
+def _after_fork() -> None:
+    for store in _guarded or ():
+        store.after_fork()
