@@ -13,50 +13,38 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from . import protocol
 from .auth import Grant
 from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
 from .outbox import Outbox
-from .protocol import (
-    MAX_FLUSH_BYTES,
-    MAX_POLLED_PACKETS,
-    TASK_CREATED,
-    TASK_PROGRESS,
-    TASK_REMOVED,
-    TERMINAL_EVENTS,
-    group_room,
-    task_room,
-    user_room,
-)  # fmt: skip
+from .protocol import MAX_FLUSH_BYTES, MAX_POLLED_PACKETS, group_room, task_room, user_room
 from .registry.base import Registry, Removed
 from .task import Task
 
 log = logging.getLogger("realtime")
 
+#: Bytes around a payload in its packet, at most: the event's name, the namespace, the framing.
+ENVELOPE: Final = 96
+
 #: Makes a packet of the transport of an event's name and the JSON of its payload.
 MakePacket = Callable[[str, bytes], Any]
+
+
+#: A packet, its size in bytes, and the task that it shows.
+_Packet = tuple[Any, int, Task | None]
 
 
 class Viewer:
     """One connected session."""
 
     __slots__ = (
-        "address",
-        "connection",
-        "dirty",
-        "grant",
-        "hidden",
-        "live",
-        "outbox",
-        "rooms",
-        "session",
-        "tokens",
-        "tokens_at",
-    )
+        "address", "connection", "dirty", "grant", "hidden", "live", "outbox", "rooms", "session", "tokens", "tokens_at"
+    )  # fmt: skip
 
     def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outbox) -> None:
         #: The Socket.IO session id in our namespace, and the Engine.IO one of its connection.
@@ -94,9 +82,11 @@ class Hub:
         # Written by any thread, read by the flusher: one dictionary for ever, whose single operations are atomic.
         # The registry stores before it marks and the flusher takes a mark before it reads, so nothing is lost.
         self._dirty: dict[str, bool] = {}
+        #: What the flusher has taken out of `_dirty` and not yet given to viewers.
+        self._moving: dict[str, bool] = {}
         self._removed: dict[str, Removed] = {}
         self._waiters: dict[str, dict[Event, None]] = {}
-        self._running = False
+        self._running = self._stopped = False
         self._awake = False
         self._urgent = False
         self._event: Event | None = None
@@ -144,23 +134,24 @@ class Hub:
 
     def owes(self, task_id: str) -> bool:
         """Whether a connected viewer has still to be told of this task: then it must not be evicted yet."""
-        return task_id in self._dirty or any(task_id in viewer.dirty for viewer in list(self._behind))
+        if task_id in self._dirty or task_id in self._moving:
+            return True
+        return any(task_id in viewer.dirty for viewer in list(self._behind))
 
     # Viewers.
 
     def start(self) -> None:
-        """Start the flusher, if it does not run yet. Called on the hub thread."""
+        """Start the flusher, unless it runs or has been stopped. Called on the hub thread."""
         with self._lock:
-            if self._running:
+            if self._running or self._stopped:
                 return
+            self._concurrency.attach()
             self._event = self._concurrency.event()
             self._running = True
         self._concurrency.spawn(self._run, "realtime-flusher")
 
     def join(self, viewer: Viewer, *, per_user: int, per_address: int, in_all: int) -> None:
-        """Let a viewer into its rooms. Raises `LimitReached`, having changed nothing. It is told nothing before
-        `open`.
-        """
+        """Let a viewer into its rooms; it is told nothing before `open`. Raises `LimitReached`, changing nothing."""
         self.start()
         grant = viewer.grant
         rooms = [group_room(group) for group in grant.groups] + [task_room(task_id) for task_id in grant.task_ids]
@@ -189,8 +180,11 @@ class Hub:
 
         ``owed`` are tasks that the first snapshot had no room for.
         """
-        viewer.outbox.attach(lambda: self._ready(viewer), lambda: self._overflowed(viewer))
-        viewer.live = True
+        with self._lock:
+            if viewer.session not in self.viewers:
+                return  # gone meanwhile
+            viewer.outbox.attach(lambda: self._ready(viewer), lambda: self._overflowed(viewer))
+            viewer.live = True
         self.owe(viewer, owed)
 
     def owe(self, viewer: Viewer, task_ids: Iterable[str]) -> None:
@@ -263,29 +257,26 @@ class Hub:
     # Waiting for one task (long polls of the HTTP interface).
 
     def wait(self, task_id: str, timeout: float, unless: Callable[[], bool]) -> None:
-        """Wait until the task changes or ``timeout`` seconds have passed; not at all when ``unless()`` is true then."""
+        """Wait until ``unless()`` is true, at most ``timeout`` seconds. It is asked now and when the task changes."""
         self.start()
+        over = time.monotonic() + timeout
         event = self._concurrency.event()
         with self._lock:
             self._waiters.setdefault(task_id, {})[event] = None
         try:
-            if not unless():
-                event.wait(timeout)
+            while not self._stopped and not unless() and (rest := over - time.monotonic()) > 0:
+                event.wait(rest)
+                event.clear()
         finally:
             with self._lock:
-                waiting = self._waiters.get(task_id, {})
-                waiting.pop(event, None)
+                waiting = self._waiters[task_id]
+                del waiting[event]
                 if not waiting:
-                    self._waiters.pop(task_id, None)
-
-    def waiting(self) -> int:
-        """How many waits are under way."""
-        with self._lock:
-            return sum(map(len, self._waiters.values()))
+                    del self._waiters[task_id]
 
     def stop(self) -> None:
-        """End all waits and the flusher after one last flush."""
-        self._running = False
+        """End all waits, and the flusher after one last flush. It does not start again."""
+        self._running, self._stopped = False, True
         with self._lock:
             events = [event for waiting in self._waiters.values() for event in waiting]
         for event in events:
@@ -310,38 +301,39 @@ class Hub:
                 event.clear()
             self._awake = self._urgent = False
             try:
-                self.flush()
-                last = time.monotonic()
-                if last - swept >= 1.0:
-                    swept = last
-                    self._sweep(last)
+                now = time.monotonic()
+                if self.flush():  # a look that found nothing makes the next change wait for no tick
+                    last = now
+                if now - swept >= 1.0:
+                    swept = now
+                    self._sweep()
             except Exception:
                 log.exception("A flush failed; the next one goes on.")
         with contextlib.suppress(Exception):
             self.flush()
 
-    def flush(self) -> None:
-        """Tell every viewer that can take it what is dirty for it. Only the flusher calls this."""
-        packets: dict[str, tuple[Any, int]] = {}
+    def flush(self) -> bool:
+        """Tell every viewer that can take it what is dirty for it. Returns whether there was anything new, or given.
+
+        Only the flusher calls this.
+        """
+        packets: dict[str | Removed, _Packet] = {}
         created: set[str] = set()
         with self._lock:
-            touched = self._behind
-            self._behind = {}
-            for task_id in list(self._dirty):
+            marks = self._moving = dict(self._dirty)
+            for task_id in marks:
                 if self._dirty.pop(task_id):
                     created.add(task_id)
-                removed = self._removed.pop(task_id, None)
-                source = self._registry.get(task_id) or removed
-                if source is None:
-                    continue
-                self._spread(task_id, source, touched)
+                self._spread(task_id)
+            self._moving = {}
             now = time.monotonic()
-            for viewer in touched:
+            given = self.pushes
+            for viewer in list(self._behind):
                 if viewer.live and viewer.outbox.busy_since is None:
                     self._give(viewer, packets, created)
-                if viewer.dirty:
-                    self._behind[viewer] = None
-            if packets:
+                if not viewer.dirty:
+                    del self._behind[viewer]
+            if self.pushes > given:
                 self.flushes += 1
             late = [
                 viewer for viewer in self._behind
@@ -349,42 +341,56 @@ class Hub:
             ]  # fmt: skip
         for viewer in late:
             self.close_viewer(viewer, "takes nothing")
+        return bool(marks) or self.pushes > given
 
-    def _spread(self, task_id: str, source: Task | Removed, touched: dict[Viewer, None]) -> None:
-        news = source if isinstance(source, Removed) else None
-        rooms = [task_room(task_id), *map(group_room, source.groups)]
+    def _spread(self, task_id: str) -> None:
+        """Make a marked task dirty for everyone who is in one of its rooms, and wake those who wait for it."""
+        # In this order: a removal that is found here came before what is then read.
+        removed = self._removed.pop(task_id, None)
+        task = self._registry.get(task_id)
+        if removed is not None:
+            self._reach(removed, removed)
+            # The id may come back as somebody else's. Who may see that one too has another room of it, or a ticket.
+            for viewer in list(self._rooms.get(task_room(task_id), ())):
+                if task_id not in viewer.grant.task_ids:
+                    self._exit(viewer, task_room(task_id))
+        if task is not None:
+            self._reach(task, None)
+        for event in self._waiters.get(task_id, ()):
+            event.set()
+
+    def _reach(self, source: Task | Removed, news: Removed | None) -> None:
+        rooms = [task_room(source.task_id), *map(group_room, source.groups)]
         if source.user_id is not None:
             rooms.append(user_room(source.user_id))
         for room in rooms:
             members = self._rooms.get(room)
             if members:
-                touched.update(members)
+                self._behind.update(members)
                 for viewer in members:
-                    viewer.dirty[task_id] = news
-        waiting = self._waiters.get(task_id)
-        if waiting:
-            for event in waiting:
-                event.set()
+                    viewer.dirty[source.task_id] = news
 
-    def _give(self, viewer: Viewer, packets: dict[str, tuple[Any, int]], created: set[str]) -> None:
+    def _give(self, viewer: Viewer, packets: dict[str | Removed, _Packet], created: set[str]) -> None:
         flush: list[Any] = []
         size = 0
         most = MAX_POLLED_PACKETS if viewer.outbox.polling else 1_000_000
         for task_id, removed in list(viewer.dirty.items()):
             if viewer.hidden and removed is None and not self._ended(task_id):
                 continue
-            known = packets.get(task_id)
+            key = task_id if removed is None else removed
+            known = packets.get(key)
             if known is None:
-                known = self._packet(task_id, removed, task_id in created)
-                if known[0] is not None:
-                    packets[task_id] = known
-            packet, length = known
+                known = packets[key] = self._packet(task_id, removed, task_id in created)
+            packet, length, task = known
+            # An id may have come back as somebody else's since it became dirty; then its removal follows.
+            if packet is None or (task is not None and not viewer.grant.may_view(task)):
+                del viewer.dirty[task_id]
+                continue
             if flush and (size + length > MAX_FLUSH_BYTES or len(flush) >= most):
                 break
             del viewer.dirty[task_id]
-            if packet is not None:
-                flush.append(packet)
-                size += length
+            flush.append(packet)
+            size += length
         if flush:
             self.pushes += len(flush)
             viewer.outbox.push(flush)
@@ -393,21 +399,21 @@ class Hub:
         task = self._registry.get(task_id)
         return task is None or task.finished
 
-    def _packet(self, task_id: str, removed: Removed | None, created: bool) -> tuple[Any, int]:
-        """The packet of a task as it is now: its newest snapshot, or that it is gone."""
+    def _packet(self, task_id: str, removed: Removed | None, created: bool) -> _Packet:
+        """The packet of a removal, or of a task as it is now; no packet if it left after it was marked."""
+        if removed is not None:
+            payload = msgspec.json.encode({"task_id": task_id, "epoch": removed.epoch, "version": removed.version})
+            return self.make_packet(protocol.TASK_REMOVED, payload), len(payload) + ENVELOPE, None
         task = self._registry.get(task_id)
         if task is None:
-            if removed is None:
-                return None, 0  # it left after it was marked; its removal is marked too
-            payload = msgspec.json.encode({"task_id": task_id, "epoch": removed.epoch, "version": removed.version})
-            event = TASK_REMOVED
-        else:
-            payload = task.encode_push()
-            event = TERMINAL_EVENTS.get(task.status) or (TASK_CREATED if created else TASK_PROGRESS)
-            self.encodes += 1
-        return self.make_packet(event, payload), len(payload)
+            return None, 0, None
+        payload = task.encode_push()
+        self.encodes += 1
+        event = protocol.TASK_CREATED if created else protocol.TASK_PROGRESS
+        event = protocol.TERMINAL_EVENTS.get(task.status, event)
+        return self.make_packet(event, payload), len(payload) + ENVELOPE, task
 
-    def _sweep(self, now: float) -> None:
+    def _sweep(self) -> None:
         self._registry.expire()
         for callback in self.on_sweep:
             callback()

@@ -1,8 +1,8 @@
 """The only door to a viewer: one outbox per Engine.IO connection, in the place of Engine.IO's own queue.
 
 Engine.IO's writer takes a packet with a blocking `get`, more with non-blocking ones, writes them all and comes back.
-That it comes back says that everything before was written: so the outbox knows when a flush is still in flight, and the
-hub gives it the next one only then. What waits here is therefore at most one flush, and control packets
+That it comes back says that everything before was written: so the outbox knows when a flush is still in flight, and
+the hub gives it the next one only then. What waits here is therefore at most one flush, and control packets
 (acknowledgements, pings, the host app's emits) up to `MAX_CONTROL_BYTES`; the rest of a slow viewer's news stays
 a set of dirty task ids in the hub.
 
@@ -28,15 +28,18 @@ class Outbox:
     """
 
     __slots__ = (
-        "_bytes", "_closed", "_empty", "_event", "_items", "_lock", "_on_overflow", "_on_ready", "_taken",
-        "busy_since", "polling", "websocket",
+        "_bytes", "_closed", "_empty", "_event", "_items", "_lock", "_on_overflow", "_on_ready", "_taken", "_waiting",
+        "busy_since", "connection", "websocket",
     )  # fmt: skip
 
     def __init__(self, concurrency: Concurrency, empty: type[Exception]) -> None:
         self._empty = empty
         self._event = concurrency.event()
         self._lock = native_lock()
-        self._items: deque[tuple[Any, int]] = deque()
+        #: Each packet and the bytes it counts for; None for one of a flush.
+        self._items: deque[tuple[Any, int | None]] = deque()
+        #: Packets of the flush that nobody has taken yet.
+        self._waiting = 0
         self._bytes = 0
         self._taken = 0
         self._closed = False
@@ -44,10 +47,15 @@ class Outbox:
         self._on_overflow: Callable[[], None] | None = None
         #: Monotonic seconds since which a flush is in flight; None when the viewer can take one.
         self.busy_since: float | None = None
-        #: Whether the writer is a long poll, which may not carry many packets at once.
-        self.polling = True
+        #: Engine.IO's socket, once it has a WebSocket.
+        self.connection: Any = None
         #: The WebSocket that the writer writes to, once there is one.
         self.websocket: Any = None
+
+    @property
+    def polling(self) -> bool:
+        """Whether the writer is a long poll, which may not carry many packets at once."""
+        return self.connection is None or not self.connection.upgraded
 
     def attach(self, on_ready: Callable[[], None], on_overflow: Callable[[], None]) -> None:
         """A viewer lives on this connection from now on. `on_ready` is called whenever a flush has been written."""
@@ -62,12 +70,14 @@ class Outbox:
         """Hand over one flush. The caller has seen that `busy_since` is None."""
         with self._lock:
             self.busy_since = time.monotonic()
-            self._items.extend((packet, 0) for packet in packets)
+            before = len(self._items)
+            self._items.extend((packet, None) for packet in packets)
+            self._waiting += len(self._items) - before
         self._event.set()
 
     def put(self, packet: Any, block: bool = True, timeout: float | None = None) -> None:
         """Queue a control packet (None ends the connection). Never blocks; overflowing closes the viewer."""
-        size = len(packet.data) if packet is not None and isinstance(packet.data, str | bytes) else 0
+        size = 0 if packet is None else _size(packet.data)
         overflow = None
         with self._lock:
             if packet is not None:
@@ -90,7 +100,7 @@ class Outbox:
             self._taken = 0
             ready = None
             with self._lock:
-                if not self._items:
+                if not self._waiting:
                     self.busy_since, was_busy = None, self.busy_since
                     ready = self._on_ready if was_busy is not None else None
             if ready is not None:
@@ -101,7 +111,10 @@ class Outbox:
             with self._lock:
                 if self._items:
                     packet, size = self._items.popleft()
-                    self._bytes -= size
+                    if size is None:
+                        self._waiting -= 1
+                    else:
+                        self._bytes -= size
                     self._taken += 1
                     return packet
                 self._event.clear()
@@ -119,3 +132,10 @@ class Outbox:
 
     def join(self) -> None:
         """Part of the queue interface. Engine.IO would wait here, possibly for ever, for a viewer to read."""
+
+
+def _size(data: Any) -> int:
+    """Bytes on the wire; 0 for an object that Engine.IO has still to encode (Socket.IO sends none)."""
+    if isinstance(data, str):
+        return len(data) if data.isascii() else len(data.encode(errors="replace"))
+    return len(data) if isinstance(data, bytes) else 0

@@ -57,7 +57,7 @@ def outboxes(server: Any, concurrency: Concurrency) -> None:
         def handle(websocket: Any) -> Any:
             outbox = socket.queue
             if isinstance(outbox, Outbox):
-                outbox.websocket = websocket
+                outbox.connection, outbox.websocket = socket, websocket
             try:
                 return handler(websocket)
             except (ValueError, OSError, UnicodeError, IndexError, TypeError, RecursionError) as error:
