@@ -15,7 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
 
 from . import values
 from .errors import ConfigError, InvalidValue, TicketExpired, TicketInvalid
@@ -87,13 +87,13 @@ class Tickets:
 
     def verify(self, ticket: Any) -> Grant:
         """What a ticket grants. Raises `TicketExpired` or `TicketInvalid`."""
-        if not isinstance(ticket, str) or len(ticket) > 4096:
+        if not isinstance(ticket, str) or len(ticket) > 4096 or not ticket.isascii():
             raise TicketInvalid
         try:
             claims = self._serializer.loads(ticket, max_age=int(self._max_age))
         except SignatureExpired:
             raise TicketExpired from None
-        except BadSignature:
+        except BadData:
             raise TicketInvalid from None
         match claims:
             case {"u": str(user_id)}:

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_type_hints
 
@@ -121,13 +122,14 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         return None
     if hint == tuple[str, ...] | None:
         items = [value] if isinstance(value, str) else value
-        if isinstance(items, Iterable) and not isinstance(items, Mapping):
-            items = [part.strip() for item in items if isinstance(item, str) for part in item.split(",")]
-            return tuple(filter(None, items))
-        raise ConfigError(f"{key} is {value!r}; it may be a list of text.")
+        items = list(items) if isinstance(items, Iterable) and not isinstance(items, Mapping) else [items]
+        if not all(isinstance(item, str) for item in items):
+            raise ConfigError(f"{key} is {value!r}; it must be a list of text.")
+        parts = [part.strip() for item in items for part in item.split(",")]
+        return tuple(filter(None, parts)) or None  # an empty list would read as "none" and mean "any"
     wanted = next(kind for kind in (bool, int, float, str) if kind in options)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) <= 2**53 else math.inf  # which no rule allows
     if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
         raise ConfigError(f"{key} is {value!r}; it must be {_NAMES[wanted]}.")
     return value
@@ -139,9 +141,7 @@ _Rule = tuple[Callable[[Any], bool], str]
 
 
 def _between(low: float, high: float, unit: str) -> _Rule:
-    return (
-        lambda value: value is None or (math.isfinite(value) and low <= value <= high)
-    ), f"{low:g} to {high:g} {unit}"
+    return (lambda value: value is None or low <= value <= high), f"{low:g} to {high:g} {unit}"  # NaN is not between
 
 
 def _one_of(*words: str | None) -> _Rule:
@@ -150,8 +150,12 @@ def _one_of(*words: str | None) -> _Rule:
 
 _RULES: dict[str, _Rule] = {
     "namespace": (
-        lambda value: value.startswith("/") and len(value) > 1 and "," not in value and len(value) <= 64,
-        "a name such as '/tasks' (not '/', no comma)",
+        lambda value: re.fullmatch(r"/[A-Za-z0-9._~/-]{1,63}", value) is not None,
+        "a name such as '/tasks' (not '/'; at most 64 letters, digits and ._~/-)",
+    ),
+    "allowed_origins": (
+        lambda value: all(re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\sA-Z]+", origin) for origin in value or ()),
+        "a list such as 'https://app.example.com' (scheme, host and port as browsers write them, no path), or '*'",
     ),
     "async_mode": _one_of(None, "threading", "eventlet", "gevent"),
     "error_detail": _one_of("message", "type", "none"),

@@ -96,13 +96,15 @@ class Commands:
         """A page of what a grant may see, newest first: ``{"tasks", "next"}``."""
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_SNAPSHOT_TASKS:
             raise InvalidValue("limit", f"a whole number from 1 to {MAX_SNAPSHOT_TASKS}")
-        tasks, following = self._registry.list(user_id=grant.user_id, groups=grant.groups, limit=limit, before=before)
-        page = _Page({})
-        # The byte bound may end the page early; then its cursor is that of the last task which found room.
-        fitting = next((count for count, task in enumerate(tasks) if not page.add(task)), None)
-        if fitting is not None:
-            _, following = self._registry.list(user_id=grant.user_id, groups=grant.groups, limit=fitting, before=before)
-        return {"tasks": page.tasks, "next": following}
+        while True:
+            tasks, following = self._registry.list(
+                user_id=grant.user_id, groups=grant.groups, limit=limit, before=before
+            )
+            page = _Page({})
+            fitting = next((count for count, task in enumerate(tasks) if not page.add(task)), None)
+            if fitting is None:
+                return {"tasks": page.tasks, "next": following}
+            limit = fitting  # the bytes end the page early: asked anew, so that its cursor belongs to what is on it
 
     def visible(self, grant: Grant, task_id: Any) -> Task:
         """A task that the grant may see. Raises `TaskNotFound`, the same for someone else's and for none."""
@@ -137,12 +139,14 @@ class Commands:
             task = self._registry.get(task_id)
             may = task_id in grant.task_ids or (task is not None and grant.may_view(task))
             (allowed if may else denied).append(task_id)
-        if len(viewer.rooms) + len(allowed) > MAX_ROOMS:
-            raise LimitReached(f"A viewer may watch {MAX_ROOMS} single tasks; unsubscribe some.")
+        if len(viewer.rooms.union(map(protocol.task_room, allowed))) > MAX_ROOMS:
+            raise LimitReached(f"A viewer may be in {MAX_ROOMS} rooms; unsubscribe some tasks.")
         self._hub.enter(viewer, allowed)  # join, then read: the other order loses changes
         page = _Page(request.cursors if request.epoch == self._registry.epoch else {})
         for task_id in allowed:
-            page.add(self._registry.get(task_id))
+            task = self._registry.get(task_id)
+            if task is None or grant.may_view(task):  # the id may have come back as somebody else's meanwhile
+                page.add(task)
         self._hub.owe(viewer, page.refused)
         return {"epoch": self._registry.epoch, "tasks": page.tasks, "denied": denied}
 

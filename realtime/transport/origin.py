@@ -45,13 +45,21 @@ def check_origin(environ: Environ, config: Config) -> None:
     if origin is not None and config.allowed_origins and {"*", origin} & set(config.allowed_origins):
         return
     site = environ.get("HTTP_SEC_FETCH_SITE")
-    # The scheme is not compared: a proxy that ends TLS makes an https page look like http from here.
-    own = site in ("same-origin", "none") if site is not None else origin is None or urlsplit(origin).netloc == host
+    own = site in ("same-origin", "none") if site is not None else origin is None or _names(origin, host)
     if not own:
         raise OriginNotAllowed(
             f"A page of {_shown(origin)} may not connect to {host}. Behind a proxy set REALTIME_TRUSTED_PROXIES; "
             "for a page of another origin set REALTIME_ALLOWED_ORIGINS."
         )
+
+
+def _names(origin: str, host: str) -> bool:
+    # The scheme is not compared: a proxy that ends TLS makes an https page look like http from here. A page without
+    # an origin ("null") names no host, and a request whose Host is not one has none that it could name.
+    try:
+        return host != "" and urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 def _shown(origin: str | None) -> str:
