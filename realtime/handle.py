@@ -1,0 +1,257 @@
+"""A task in the hands of its job: short names for what a job says, and a ``with`` block that ends the task.
+
+How a block ends decides how its task ends, unless that has been said already (the first end wins, and leaving a
+block never fails because of it):
+
+==============================================  ===================================================================
+the block is left by                            the task
+==============================================  ===================================================================
+its end, ``return``, ``break``                  completes
+an exception                                    fails with it
+one of ``passthrough`` (a worker's ``Retry``)   stays as it is: somebody goes on with it
+`TaskCancelled`, KeyboardInterrupt              is cancelled
+what else ends code from outside: SystemExit,   fails with code ``abandoned``
+a generator that is closed, a killed greenlet
+==============================================  ===================================================================
+
+Whatever it is, it goes on outwards. `TaskCancelled` too: the code behind the block must not run as if the work were
+done. It ends at whoever runs the job (a `Runner` takes it), or at an ``except TaskCancelled`` of yours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Collection, Generator, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from .errors import TaskAlreadyFinished, TaskCancelled, TaskNotFound
+from .operations import Operations, TaskId, UserId, _Word
+from .task import CANCELLED, Task
+
+log = logging.getLogger("realtime")
+
+_T = TypeVar("_T")
+
+#: The code and the message of a task whose code was left before its end.
+ABANDONED: Final = "abandoned"
+_ABANDONED_MESSAGE: Final = "The job was left before it was done."
+
+#: The code of a task that a stopping server has failed; to its job this is a request to stop.
+SERVER_STOPPED: Final = "server_stopped"
+
+
+class Handle:
+    """A task, as its job sees it. Any number of threads may use it at once.
+
+    Once somebody has asked the task to stop, `update`, `advance`, `message` and `track` raise `TaskCancelled` (what
+    they say is stored all the same). Once the task is cancelled, or stopped with its server, every method that changes
+    it raises that. To complete or to fail before wins over the request.
+
+    In a ``with`` block (`handle` says how it ends the task) a pending task starts at the beginning. To enter raises
+    `TaskNotFound`, and `TaskCancelled` or `TaskAlreadyFinished` for a task that has ended.
+    """
+
+    __slots__ = ("__weakref__", "_operations", "_passthrough", "task_id")
+
+    def __init__(
+        self, operations: Operations, task_id: str, *, passthrough: tuple[type[BaseException], ...] = ()
+    ) -> None:
+        #: The id of the task, a str.
+        self.task_id = task_id
+        self._operations = operations
+        self._passthrough = passthrough
+
+    def __repr__(self) -> str:
+        return f"<Handle of {self.task_id!r}>"
+
+    @property
+    def id(self) -> str:
+        """The same as ``task_id``."""
+        return self.task_id
+
+    # Looking.
+
+    @property
+    def snapshot(self) -> Task:
+        """The newest snapshot. Raises `TaskNotFound`."""
+        return self._operations.require(self.task_id)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task was asked to stop. Raises `TaskNotFound` once it has ended and been cleared."""
+        return _asked_to_stop(self.snapshot)
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `TaskCancelled` if the task was asked to stop."""
+        if self.cancelled:
+            raise TaskCancelled(self.task_id)
+
+    # Saying how far it is.
+
+    def update(
+        self,
+        progress: str | float | None = None,
+        message: str | None = None,
+        *,
+        current: float | None = None,
+        total: float | None = None,
+        percent: float | None = None,
+        advance: float | None = None,
+        unit: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """As `update_task_progress`, and raises `TaskCancelled` if the task was asked to stop."""
+        try:
+            task = self._operations.update_task_progress(
+                self.task_id, progress, message, current=current, total=total, percent=percent, advance=advance,
+                unit=unit, metadata=metadata,
+            )  # fmt: skip
+        except TaskAlreadyFinished as finished:
+            raise self._reason(finished) from None
+        if task.cancel_requested_at is not None:
+            raise TaskCancelled(self.task_id)
+        return task
+
+    def advance(self, n: float = 1, message: str | None = None) -> Task:
+        """``n`` more steps are done. Raises as `update`."""
+        return self.update(None, message, advance=n)
+
+    def message(self, text: str) -> Task:
+        """Say what is being done now. Raises as `update`."""
+        return self.update(None, text)
+
+    def track(
+        self, iterable: Iterable[_T], total: float | None = None, *, unit: str | None = None
+    ) -> Generator[_T, None, None]:
+        """``for row in task.track(rows):`` advances by one after each turn of the loop.
+
+        ``total`` is the task's total; omitted, it is ``len(iterable)`` on top of what is done already, where there is a
+        length, unless the task has a total that is higher (several loops, one after another, share a bar).
+
+        The loop does not end the task: neither when it is through, nor when it is left early. The ``with`` block or
+        the job around it does. Raises as `update`.
+        """
+        if total is None and (length := _length(iterable)) is not None:
+            task = self.snapshot
+            needed = (task.current or 0) + length
+            total = needed if task.total is None else max(needed, task.total)
+        self.update(total=total, unit=unit)
+        for item in iterable:
+            yield item
+            self.advance()
+
+    # Ending.
+
+    def complete(self, result: Any = None) -> Task:
+        """As `complete_task`."""
+        try:
+            return self._operations.complete_task(self.task_id, result)
+        except TaskAlreadyFinished as finished:
+            raise self._reason(finished) from None
+
+    def fail(
+        self,
+        error: str | BaseException,
+        *,
+        code: str | None = None,
+        type: str | None = None,
+        retryable: bool | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """As `fail_task`."""
+        try:
+            return self._operations.fail_task(
+                self.task_id, error, code=code, type=type, retryable=retryable, details=details
+            )
+        except TaskAlreadyFinished as finished:
+            raise self._reason(finished) from None
+
+    def cancel(self) -> Task:
+        """End the task as cancelled: the answer to a request to stop (as ``cancel_task(…, done=True)``)."""
+        try:
+            return self._operations.cancel_task(self.task_id, done=True)
+        except TaskAlreadyFinished as finished:
+            raise self._reason(finished) from None
+
+    def _reason(self, finished: TaskAlreadyFinished) -> BaseException:
+        """What to raise in place of ``finished``: to a job, an end from outside that stops it is a request to stop."""
+        task = self._operations.get_task_status(self.task_id)
+        return finished if task is None or not _asked_to_stop(task) else TaskCancelled(self.task_id)
+
+    # As a block.
+
+    def __enter__(self) -> Handle:
+        try:
+            self._operations.start_task(self.task_id)
+        except TaskAlreadyFinished as finished:
+            raise self._reason(finished) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            with contextlib.suppress(TaskAlreadyFinished, TaskNotFound):  # not found: ended, and cleared since
+                self._operations.complete_task(self.task_id)
+        elif not isinstance(error, self._passthrough):
+            self._end_by(error)
+
+    def _end_by(self, error: BaseException) -> None:
+        """End the task as the table above says. Never raises: ``error`` is what the caller has to see."""
+        operations, task_id = self._operations, self.task_id
+        try:
+            if isinstance(error, TaskCancelled | KeyboardInterrupt):
+                operations.cancel_task(task_id, done=True)
+            elif isinstance(error, Exception):
+                operations.fail_task(task_id, error)
+            else:
+                operations.fail_task(task_id, _ABANDONED_MESSAGE, code=ABANDONED)
+        except (TaskAlreadyFinished, TaskNotFound):
+            pass
+        except Exception:
+            log.exception("The end of the task %s could not be stored.", task_id)
+
+
+def track(
+    operations: Operations,
+    iterable: Iterable[_T],
+    *,
+    task_id: TaskId | None = None,
+    user_id: UserId | _Word | None = None,
+    name: str | None = None,
+    total: float | None = None,
+    unit: str | None = None,
+    message: str | None = "Starting...",
+    metadata: Mapping[str, Any] | None = None,
+    groups: Collection[str] = (),
+) -> Generator[_T, None, None]:
+    """A loop that is a task of its own, created when the first item is asked for.
+
+    It completes when the loop is through. An error of the iterable fails it and is raised; a request to stop cancels it
+    and raises `TaskCancelled` out of the loop. Of a loop that is left early (``break``, ``return``, an exception in its
+    body) nothing is seen but that the generator is closed, at the latest when it is thrown away: then the task fails
+    with code ``abandoned``. Where another end is wanted, put ``with rt.progress(…) as task:`` around ``task.track(…)``.
+    """
+    task = operations.create_task(
+        task_id, user_id, name=name, message=message, total=_length(iterable) if total is None else total, unit=unit,
+        metadata=metadata, groups=groups, cancellable=True,
+    )  # fmt: skip
+    with Handle(operations, task.task_id) as handle:
+        yield from handle.track(iterable, total)
+
+
+def _asked_to_stop(task: Task) -> bool:
+    return (
+        task.cancel_requested_at is not None
+        or task.status is CANCELLED
+        or (task.error is not None and task.error.code == SERVER_STOPPED)
+    )
+
+
+def _length(iterable: object) -> int | None:
+    try:
+        return len(iterable)  # type: ignore[arg-type]
+    except TypeError:  # has none, or (a stream that is a data set) cannot say it
+        return None

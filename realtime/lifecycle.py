@@ -1,0 +1,100 @@
+"""The lifecycle functions of the current app.
+
+In an app context they act on that app's `Realtime`, elsewhere on the only one of the process; where there is none, or
+several, they raise `NoRealtime`, which names them. All else is as the methods of the same names say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .extension import current as _realtime
+from .operations import ANYBODY, TaskId, TaskPage, UserId, _Word
+from .registry.base import Removed
+from .task import Task
+
+
+def create_task(
+    task_id: TaskId | None = None,
+    user_id: UserId | _Word | None = None,
+    *,
+    name: str | None = None,
+    status: str = "processing",
+    message: str | None = "Starting...",
+    total: float | None = None,
+    unit: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    cancellable: bool = False,
+    groups: Collection[str] = (),
+    exist_ok: bool = False,
+) -> Task:
+    """Create a task and show it to its user: see `Realtime.create_task`."""
+    return _realtime().create_task(
+        task_id, user_id, name=name, status=status, message=message, total=total, unit=unit, metadata=metadata,
+        cancellable=cancellable, groups=groups, exist_ok=exist_ok,
+    )  # fmt: skip
+
+
+def update_task_progress(
+    task_id: TaskId,
+    progress: str | float | None = None,
+    message: str | None = None,
+    *,
+    current: float | None = None,
+    total: float | None = None,
+    percent: float | None = None,
+    advance: float | None = None,
+    unit: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Task:
+    """Say how far a task is: see `Realtime.update_task_progress`."""
+    return _realtime().update_task_progress(
+        task_id, progress, message, current=current, total=total, percent=percent, advance=advance, unit=unit,
+        metadata=metadata,
+    )  # fmt: skip
+
+
+def complete_task(task_id: TaskId, result: Any = None) -> Task:
+    """End a task well: see `Realtime.complete_task`."""
+    return _realtime().complete_task(task_id, result)
+
+
+def fail_task(
+    task_id: TaskId,
+    error: str | BaseException,
+    *,
+    code: str | None = None,
+    type: str | None = None,
+    retryable: bool | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Task:
+    """End a task badly, with a message or an exception: see `Realtime.fail_task`."""
+    return _realtime().fail_task(task_id, error, code=code, type=type, retryable=retryable, details=details)
+
+
+def cancel_task(task_id: TaskId, *, done: bool = False) -> Task:
+    """Ask a task to stop, or (``done=True``) end it as cancelled: see `Realtime.cancel_task`."""
+    return _realtime().cancel_task(task_id, done=done)
+
+
+def get_task_status(task_id: TaskId, *, user_id: UserId | _Word | None = ANYBODY) -> Task | None:
+    """The newest snapshot of a task, or None: see `Realtime.get_task_status`."""
+    return _realtime().get_task_status(task_id, user_id=user_id)
+
+
+def list_tasks(
+    user_id: UserId | None = None,
+    *,
+    groups: Collection[str] = (),
+    limit: int = 50,
+    before: str | None = None,
+    finished: bool | None = None,
+) -> TaskPage:
+    """A user's tasks, newest first: see `Realtime.list_tasks`."""
+    return _realtime().list_tasks(user_id, groups=groups, limit=limit, before=before, finished=finished)
+
+
+def remove_task(task_id: TaskId) -> Removed:
+    """Take a finished task out of the registry: see `Realtime.remove_task`."""
+    return _realtime().remove_task(task_id)
