@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from . import values
@@ -20,6 +20,7 @@ from .task import NewTask, Task, TaskFailure, TaskStatus
 
 log = logging.getLogger("realtime")
 
+_T = TypeVar("_T")
 TaskId = str | int | UUID
 UserId = str | int
 
@@ -147,7 +148,7 @@ class Operations:
         if unit is not None:
             unit = values.unit(unit)
         if type(task_id) is not str:
-            task_id = values.task_id(task_id)
+            task_id = _id(task_id)
         return self.registry.update(
             task_id, message, current, total, percent, advance, unit,
             None if metadata is None else self._metadata(metadata),
@@ -184,18 +185,12 @@ class Operations:
             return self.registry.cancel(task_id)
         if not isinstance(error, str | BaseException):
             raise InvalidType("error", f"text or an exception, not {_kind(error)}")
-        if isinstance(error, TaskError):
-            code = code or error.code
-            retryable = error.retryable if retryable is None else retryable
-            details = error.details if details is None else details
         failure = TaskFailure(
             self._error_type(error) if type is None else values.text("type", type, 200),
             self._error_message(error),
-            "failed" if code is None else values.text("code", code, 64),
-            retryable,
-            None
-            if details is None
-            else values.json_value("details", _object("details", details), self.config.max_details),
+            _told("code", code, error, lambda code: values.text("code", code, 64)) or "failed",
+            _told("retryable", retryable, error, _flag),
+            _told("details", details, error, self._details),
         )
         if isinstance(error, BaseException) and not isinstance(error, TaskError):
             log.error("Task %s failed.", task_id, exc_info=error)
@@ -275,6 +270,9 @@ class Operations:
     def _metadata(self, metadata: Mapping[str, Any]) -> bytes:
         return values.json_value("metadata", _object("metadata", metadata), self.config.max_metadata)
 
+    def _details(self, details: Mapping[str, Any]) -> bytes:
+        return values.json_value("details", _object("details", details), self.config.max_details)
+
     def _error_type(self, error: str | BaseException) -> str | None:
         if isinstance(error, str) or (self.config.error_detail == "none" and not isinstance(error, TaskError)):
             return None
@@ -285,7 +283,10 @@ class Operations:
             return values.text("error", error, self._max_message)
         if isinstance(error, RealtimeError) or self.config.error_detail == "message":
             # The job has failed already: a text that is too long or broken must not keep the task from ending.
-            text = str(error).encode(errors="backslashreplace").decode()
+            try:
+                text = str(error).encode(errors="backslashreplace").decode()
+            except Exception:  # an error of its own in its __str__
+                text = ""
             return text[: self._max_message] or type(error).__name__
         return JOB_FAILED
 
@@ -293,7 +294,9 @@ class Operations:
 _NUMBERS = (int, float)
 
 
-def _id(task_id: TaskId) -> str:
+def _id(task_id: TaskId | None) -> str:
+    if task_id is None:  # `values` would make a new one
+        raise InvalidType("task_id", "None; the id of a task is needed")
     return task_id if type(task_id) is str else values.task_id(task_id)
 
 
@@ -305,6 +308,27 @@ def _object(field: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidType(field, f"an object (a dict), not {_kind(value)}")
     return dict(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidType("retryable", f"True, False or None, not {_kind(value)}")
+    return value
+
+
+def _told(field: str, given: Any, error: object, check: Callable[[Any], _T]) -> _T | None:
+    """What the caller gives, checked; else what a `TaskError` brings along, unless a task cannot hold that.
+
+    Then the log says so, and the task ends without it: the job has failed already.
+    """
+    if given is not None:
+        return check(given)
+    brought = getattr(error, field, None) if isinstance(error, TaskError) else None
+    try:
+        return None if brought is None else check(brought)
+    except InvalidValue as problem:
+        log.error("Left out of what a job has failed with: %s", problem)
+        return None
 
 
 def _first_status(status: Any) -> TaskStatus:
