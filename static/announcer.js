@@ -1,0 +1,117 @@
+// One voice for the document, whatever the number of elements: a polite live region, or ariaNotify where it exists.
+import { words } from "./strings.js";
+
+const REGION = "realtime-announcer";
+const GATHER_MS = 1000;
+const MERGE_ABOVE = 2;
+const MAX_TEXT = 300;
+
+/** @typedef {{kind: "completed" | "failed" | "cancelled", text: string}} End */
+
+/** Gathers sentences for a second and hands them over as one text. */
+export class Announcer {
+  /** @type {Array<string | (() => string)>} */
+  #texts = [];
+  /** @type {Map<string, End>} */
+  #ends = new Map();
+  #lang = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #speak;
+
+  /** @param {(text: string, lang: string) => void} speak */
+  constructor(speak) {
+    this.#speak = speak;
+  }
+
+  /**
+   * Say a sentence, or what a function makes of it once the second is over ("" = nothing after all).
+   * The same sentence twice within the second is heard once.
+   * @param {string | (() => string)} text @param {string} lang
+   */
+  say(text, lang) {
+    this.#texts.push(text);
+    this.#gather(lang);
+  }
+
+  /**
+   * Say that a job ended; once, however many elements show it. More than two within the second are counted instead.
+   * @param {string} key Which end of which job. @param {End} end @param {string} lang
+   */
+  end(key, end, lang) {
+    this.#ends.set(key, end);
+    this.#gather(lang);
+  }
+
+  /** @param {string} lang */
+  #gather(lang) {
+    this.#lang = lang;
+    this.#timer ??= setTimeout(() => this.#flush(), GATHER_MS);
+  }
+
+  #flush() {
+    const said = this.#texts.map((text) => (typeof text === "string" ? text : text()));
+    const sentences = new Set([...said, ...merge([...this.#ends.values()], this.#lang)].filter(Boolean).map(clip));
+    this.#texts = [];
+    this.#ends.clear();
+    this.#timer = undefined;
+    if (sentences.size) this.#speak([...sentences].join(" "), this.#lang);
+  }
+}
+
+/** @param {readonly End[]} ends @param {string} lang @returns {string[]} */
+function merge(ends, lang) {
+  if (ends.length <= MERGE_ABOVE) return ends.map((end) => end.text);
+  const say = words(lang);
+  const counts = /** @type {const} */ (["completed", "failed", "cancelled"]).map((kind) => {
+    const count = ends.filter((end) => end.kind === kind).length;
+    return count ? say.say(`say.many.${kind}`, { count }) : "";
+  });
+  return [`${counts.filter(Boolean).join(", ")}.`];
+}
+
+/** A long message is read on the card, not listened to. @param {string} text */
+function clip(text) {
+  const characters = [...text];
+  return characters.length > MAX_TEXT ? `${characters.slice(0, MAX_TEXT).join("")}…` : text;
+}
+
+/** @type {Announcer | undefined} */
+let announcer;
+
+/** The document's announcer; its live region stands in the page before anything is said in it. */
+export function documentAnnouncer() {
+  if (!announcer) {
+    liveRegion();
+    announcer = new Announcer(speak);
+  }
+  return announcer;
+}
+
+/** @param {string} text @param {string} lang */
+function speak(text, lang) {
+  const page = /** @type {Document & {ariaNotify?: (text: string, options?: {priority: string}) => void}} */ (document);
+  if (typeof page.ariaNotify === "function") {
+    page.ariaNotify(text, { priority: "normal" });
+    return;
+  }
+  const region = liveRegion();
+  region.lang = words(lang).locale;
+  // A new node, so that the same text twice in a row is news both times.
+  const line = document.createElement("p");
+  line.textContent = text;
+  region.replaceChildren(line);
+}
+
+/** @returns {HTMLElement} */
+function liveRegion() {
+  const found = document.getElementById(REGION);
+  if (found) return found;
+  const region = document.createElement("div");
+  region.id = REGION;
+  region.setAttribute("role", "status");
+  // Through the CSSOM: a style attribute would be refused by the page's policy.
+  Object.assign(region.style, { position: "absolute", inlineSize: "1px", blockSize: "1px", overflow: "hidden", clipPath: "inset(50%)", whiteSpace: "nowrap" });
+  document.body.append(region);
+  return region;
+}

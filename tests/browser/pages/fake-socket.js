@@ -1,0 +1,167 @@
+// In the place of /realtime/static/socket.js: a server that stands in the page and does what a test tells it.
+// Everything above the socket, the client and the elements, is the real thing.
+//
+// `fake("name")` is the server of the clients that connect with the ticket "name"; without a ticket, of "default".
+
+class Server {
+  mode = "up"; // "silent": no snapshot; "down": no connection; anything else: refused with that code
+  user = "ada";
+  epoch = "e1";
+  version = 1;
+  /** What viewers asked: [command, message]. */
+  asked = [];
+  /** Answers to come, by command: {ok: false, error} instead of the usual. */
+  refusals = {};
+  tasks = new Map();
+  hidden = new Set(); // tasks that come only to who subscribes to them
+  sockets = new Set();
+
+  /** A new version of a task, in the short form of `snapshot`; whoever is connected hears of it. */
+  put(patch) {
+    const before = this.tasks.get(patch.id);
+    const task = snapshot({ ...before?.patch, ...patch }, { epoch: this.epoch, version: ++this.version, user: this.user });
+    this.tasks.set(patch.id, { task, patch: { ...before?.patch, ...patch } });
+    const ends = ["completed", "failed", "cancelled"].includes(task.status);
+    this.#tell(ends ? `task_${task.status}` : before ? "task_progress" : "task_created", task);
+  }
+
+  /** Several at once, as one flush brings them. */
+  putAll(...patches) {
+    for (const patch of patches) this.put(patch);
+  }
+
+  remove(id) {
+    this.tasks.delete(id);
+    this.#tell("task_removed", { task_id: id, epoch: this.epoch, version: ++this.version });
+  }
+
+  storeIs(state) {
+    this.#tell("server_state", { state });
+  }
+
+  /** Close the connections; later tries go by `mode`. */
+  drop(mode = "down") {
+    this.mode = mode;
+    for (const socket of [...this.sockets]) socket.lose();
+  }
+
+  /** The first snapshot that a silent server owes. */
+  speak() {
+    this.mode = "up";
+    for (const socket of this.sockets) this.greet(socket);
+  }
+
+  greet(socket) {
+    const tasks = [...this.tasks.values()].map(({ task }) => task).filter((task) => !this.hidden.has(task.task_id));
+    const removed = [...Object.keys(socket.auth.cursors ?? {})].filter((id) => !this.tasks.has(id));
+    socket.hear("tasks_snapshot", { epoch: this.epoch, user_id: this.user, tasks, removed, has_more: false, next: null, server_time: new Date(now()).toISOString() });
+  }
+
+  answer(command, message) {
+    this.asked.push([command, message]);
+    if (this.refusals[command]) return { ok: false, error: this.refusals[command] };
+    const known = (id) => this.tasks.get(id)?.task;
+    if (command === "subscribe") {
+      return { ok: true, tasks: message.task_ids.map(known).filter(Boolean), denied: message.task_ids.filter((id) => !known(id)) };
+    }
+    if (command === "cancel_task") {
+      this.put({ id: message.task_id, cancelled: 0 });
+      return { ok: true, task: known(message.task_id) };
+    }
+    if (command === "remove_task") this.remove(message.task_id);
+    return { ok: true };
+  }
+
+  #tell(event, payload) {
+    for (const socket of this.sockets) socket.hear(event, payload);
+  }
+}
+
+class FakeSocket {
+  connected = false;
+  #listeners = new Map();
+  #options;
+  #server = null;
+
+  constructor(options) {
+    this.#options = options;
+  }
+
+  on(event, listener) {
+    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]);
+  }
+
+  hear(event, payload) {
+    for (const listener of this.#listeners.get(event) ?? []) listener(structuredClone(payload));
+  }
+
+  connect() {
+    this.#options.auth((auth) => {
+      this.auth = auth;
+      const server = (this.#server = fake(auth.ticket ?? "default"));
+      queueMicrotask(() => {
+        if (server.mode === "down") return this.hear("connect_error", { message: "xhr poll error" });
+        if (server.mode !== "up" && server.mode !== "silent") {
+          return this.hear("connect_error", { message: server.mode, data: { code: server.mode, message: `The server says: ${server.mode}.` } });
+        }
+        this.connected = true;
+        server.sockets.add(this);
+        if (server.mode === "up") server.greet(this);
+      });
+    });
+  }
+
+  emit(event, message, acknowledge) {
+    const answer = this.#server.answer(event, structuredClone(message));
+    queueMicrotask(() => acknowledge?.(structuredClone(answer)));
+  }
+
+  lose() {
+    this.connected = false;
+    this.#server.sockets.delete(this);
+    this.hear("disconnect", "transport close");
+  }
+
+  disconnect() {
+    this.connected = false;
+    this.#server?.sockets.delete(this);
+  }
+}
+
+/** Milliseconds by which the server's clock is ahead. */
+globalThis.serverAhead = 0;
+const now = () => Date.now() + globalThis.serverAhead;
+
+/**
+ * A snapshot from a short form: times are seconds ago (`created`, `started`, `updated`, `ended`, `cancelled`, `stalled`),
+ * progress stands on the top level.
+ */
+export function snapshot(patch, { epoch, version, user }) {
+  const { id, created, started, updated, ended, cancelled, stalled, current = null, total = null, unit = null, message = "", rate = null, eta = null, ...rest } = patch;
+  const at = (seconds) => (seconds === undefined || seconds === null ? null : new Date(now() - seconds * 1000).toISOString());
+  const status = rest.status ?? "processing";
+  const percent = patch.percent ?? (total ? (100 * (current ?? 0)) / total : null);
+  const over = ["completed", "failed", "cancelled"].includes(status);
+  const start = started ?? (status === "pending" ? null : (created ?? 10));
+  delete rest.percent;
+  return {
+    user, groups: [], name: null, result: null, error: null, cancellable: true, attempt: 1, retry_of: null, parent_id: null, output_size: 0, metadata: {},
+    ...rest,
+    task_id: id, status, version, epoch,
+    progress: { current, total, unit, percent, message, rate, eta },
+    created_at: at(created ?? start ?? 10), started_at: at(start), updated_at: at(updated ?? 0), completed_at: over ? at(ended ?? 0) : null,
+    cancel_requested_at: at(cancelled), stalled_since: at(stalled),
+  };
+}
+
+const servers = new Map();
+
+export function fake(name = "default") {
+  if (!servers.has(name)) servers.set(name, new Server());
+  return servers.get(name);
+}
+globalThis.fake = fake;
+
+Math.random = () => 0.5; // the backoff's jitter
+
+export const io = (_uri, options) => new FakeSocket(options);

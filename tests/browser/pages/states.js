@@ -1,0 +1,86 @@
+// Every state of every element, each from a snapshot as the server would send it.
+import "/realtime/static/elements.js";
+import { connect } from "/realtime/static/realtime.js";
+import { fake } from "/realtime/static/socket.js";
+
+const sheet = document.querySelector("main");
+
+/** @param {string} caption @param {string} tag @param {Record<string, string>} attributes */
+function show(caption, tag, attributes, children = []) {
+  const figure = document.createElement("figure");
+  const line = document.createElement("figcaption");
+  line.textContent = caption;
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  figure.append(line, element);
+  sheet.append(figure);
+}
+
+const live = fake("live");
+const tasks = {
+  "pending": { name: "Export 2026 invoices", status: "pending", created: 8 },
+  "processing, total known": { name: "Export 2026 invoices", current: 12800, total: 20000, unit: "rows", message: "Reading rows", rate: 1240, eta: 5.8, started: 10 },
+  "processing, no total": { name: "Fetch the mailbox", current: 3112, unit: "messages", message: "Folder “Archive”", rate: 46, started: 68 },
+  "quiet": { name: "Train the model", current: 10, total: 14, unit: "epochs", started: 1320, updated: 130 },
+  "stalled": { name: "Transcode holiday.mov", current: 41, total: 108, unit: "s", started: 190, updated: 41, stalled: 40 },
+  "cancelling": { name: "Survey the standard library", current: 1004, total: 1570, unit: "files", started: 6, cancelled: 2 },
+  "completed": { name: "Export 2026 invoices", status: "completed", current: 20000, total: 20000, unit: "rows", started: 36, ended: 20, result: { message: "20,000 rows, no errors.", url: "/invoices.csv", label: "Download invoices.csv" } },
+  "completed, bytes": { name: "Check holiday.mov", status: "completed", current: 1.2e9, total: 1.2e9, unit: "bytes", started: 69.1, ended: 60, result: "1.2 GB, gzip saves 3%.\nSHA-256 9f2c41…e41a" },
+  "failed": { name: "Import customers-broken.csv", status: "failed", current: 211, total: 500, unit: "rows", started: 23, ended: 20,
+    error: { type: "CsvRowError", code: "bad_row", message: "Row 212, column “email”: ada(at)example.org is not an address. Nothing was imported.", retryable: false, details: { row: 212 } } },
+  "failed, worker lost": { name: "Transcode holiday.mov", status: "failed", percent: 38, started: 260, ended: 20, error: { type: null, code: "worker_lost", message: "lost", retryable: true, details: null } },
+  "cancelled": { name: "Survey the standard library", status: "cancelled", current: 1004, total: 1570, unit: "files", started: 30, ended: 20 },
+};
+for (const [id, patch] of Object.entries(tasks)) live.put({ id: id.replaceAll(/[^a-z]+/g, "-"), ...patch });
+
+const rt = connect({ name: "live", ticket: "live" });
+for (const id of Object.keys(tasks)) show(id, "realtime-task", { client: "live", "task-id": id.replaceAll(/[^a-z]+/g, "-") });
+show("unknown", "realtime-task", { client: "live", "task-id": "7f3a91" });
+
+const lost = fake("lost");
+lost.put({ id: "lost", name: "Import customers.csv", current: 190, total: 500, unit: "rows", started: 20, created: 20 });
+lost.put({ id: "lost-no-total", name: "Fetch the mailbox", current: 3112, unit: "messages", started: 20, created: 19 });
+connect({ name: "lost", ticket: "lost" });
+show("lost", "realtime-task", { client: "lost", "task-id": "lost" });
+show("lost, no total", "realtime-task", { client: "lost", "task-id": "lost-no-total" });
+
+fake("silent").mode = "silent";
+connect({ name: "silent", ticket: "silent" });
+show("loading", "realtime-task", { client: "silent", "task-id": "loading" });
+
+fake("stale");
+connect({ name: "stale", ticket: "stale" });
+fake("denied").mode = "unauthenticated";
+connect({ name: "denied", ticket: "denied" });
+fake("refused").mode = "origin_not_allowed";
+connect({ name: "refused", ticket: "refused" });
+fake("closed");
+connect({ name: "closed", ticket: "closed" });
+for (const name of ["live", "silent", "lost", "stale", "denied", "refused"]) show(`connection: ${name}`, "realtime-connection", { client: name, "sign-in-href": "/login" });
+
+fake("list").user = "ada";
+fake("list").putAll(
+  { id: "d", name: "Check holiday.mov", status: "completed", current: 1.2e9, total: 1.2e9, unit: "bytes", created: 70, started: 69.1, ended: 60, result: "1.2 GB, gzip saves 3%." },
+  { id: "c", name: "Import customers-broken.csv", status: "failed", current: 211, total: 500, unit: "rows", created: 60, ended: 50, error: { code: "bad_row", message: "Row 212 is bad.", type: "E", details: null } },
+  { id: "b", name: "Weigh this Python", current: 1.3e9, unit: "bytes", message: "In lib/python3.12/site-packages", created: 42 },
+  { id: "a", name: "Survey the standard library", current: 1004, total: 1570, unit: "files", message: "Reading asyncio/base_events.py", rate: 212, eta: 2.6, created: 5 },
+);
+connect({ name: "list", ticket: "list" });
+show("list", "realtime-tasks", { client: "list" });
+fake("none");
+connect({ name: "none", ticket: "none" });
+show("empty", "realtime-tasks", { client: "none" });
+const words = document.createElement("div");
+words.slot = "empty";
+words.append("Grace has no jobs. Ada’s two are Ada’s alone.");
+show("empty, the page's words", "realtime-tasks", { client: "none" }, [words]);
+
+rt.onState(({ state }) => {
+  if (state !== "live") return;
+  setTimeout(() => {
+    lost.drop();
+    fake("stale").storeIs("stale");
+    document.documentElement.dataset.ready = "";
+  }, 100);
+});
