@@ -59,7 +59,7 @@ class Grant:
 
 
 def grant_of(identity: Any) -> Grant | None:
-    """The grant of what ``identify`` returned: a user id, an `Identity` or None.
+    """The grant of what ``identify`` returned: a user id, an `Identity` or None. None if that names nobody.
 
     Raises `InvalidValue` / `InvalidType` naming ``user_id`` or ``groups``.
     """
@@ -67,7 +67,8 @@ def grant_of(identity: Any) -> Grant | None:
         return None
     if not isinstance(identity, Identity):
         identity = Identity(identity)
-    return Grant(values.user_id(identity.user_id), values.groups(identity.groups, most=MAX_GROUPS))
+    grant = Grant(values.user_id(identity.user_id), values.groups(identity.groups, most=MAX_GROUPS))
+    return grant if grant.user_id is not None or grant.groups else None
 
 
 class Tickets:

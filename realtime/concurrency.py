@@ -100,9 +100,8 @@ class NativeEvent:
         self._gate.acquire(blocking=False)
 
     def wait(self, timeout: float | None = None) -> bool:
-        if not self._flag:
-            self._gate.acquire(timeout=-1 if timeout is None else max(timeout, 0))
-        return self._flag
+        # An open gate under a lowered flag is a `set` that a `clear` overtook: no timeout, so look again.
+        return self._flag or self._gate.acquire(timeout=-1 if timeout is None else max(timeout, 0))
 
 
 class DaemonPool:
