@@ -17,6 +17,8 @@ import pytest
 from support.process import StartServer
 from support.tools import ROOT
 
+pytestmark = pytest.mark.timeout(400)  # packages are fetched, however slow the network
+
 CLIENT = "realtime/static/vendor/socket.io.esm.min.js"
 
 
