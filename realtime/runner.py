@@ -196,6 +196,9 @@ class Job(Generic[_R]):
     handle as ``task``.
     """
 
+    __name__: str
+    __wrapped__: Callable[..., _R]
+
     def __init__(
         self,
         runner: Callable[[], Runner],
