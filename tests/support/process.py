@@ -86,14 +86,14 @@ class ServerProcess:
         """Send a signal to the process itself, not to its children."""
         self._process.send_signal(number)
 
-    def wait(self, timeout: float = 10) -> int:
+    def wait(self, timeout: float = 30) -> int:
         """The exit code, once the process has ended. AssertionError if it does not."""
         try:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self._said()}\n\ndid not end within {timeout} s") from None
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 10) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 30) -> int:
         """Ask the process to end and wait until it has; its exit code. AssertionError if it does not end."""
         if self.returncode is None:
             self.send_signal(number)

@@ -19,7 +19,7 @@ LAYERS = {
     3: ("hub", "outbox"),
     4: ("transport", "operations", "handle"),
     5: ("extension", "lifecycle", "runner", "client", "__init__"),
-    6: ("demo", "cli", "serving", "integrations", "__main__"),
+    6: ("demo", "demo_jobs", "cli", "serving", "integrations", "__main__"),
     # Doubles for tests: may use everything, and nothing uses them.
     7: ("testing",),
 }
