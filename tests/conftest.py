@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import BuiltinFunctionType
 
@@ -67,6 +67,14 @@ def unpatched() -> Iterator[None]:
     patched = [function.__name__ for function in builtins if not isinstance(function, BuiltinFunctionType)]
     patched += ["socket"] if socket.socket.__module__ != "socket" else []
     assert not patched, f"patched in the test process: {', '.join(patched)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make what a test logged fit to travel: a worker of pytest-xdist ends at a lone surrogate."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
