@@ -314,6 +314,8 @@ class Task(msgspec.Struct, frozen=True, gc=False):
 
 
 _UNENDED: Final = ',"completed_at":null,"result":null,"error":null}'
+
+
 @lru_cache(maxsize=1024)
 def _second(second: int) -> str:
     """A second since 1970 as RFC 3339 text, without fraction and zone. Most timestamps share one with others."""
@@ -321,7 +323,6 @@ def _second(second: int) -> str:
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 
 def _moment(seconds: float) -> datetime:

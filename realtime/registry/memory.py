@@ -309,8 +309,8 @@ class MemoryRegistry(Registry):
         """Have the catalogue follow. What a finalizer changes meanwhile is left to the settling that it interrupts."""
         if self._settling:
             return
-        self._settling = True
         try:
+            self._settling = True
             while self._news:
                 known = self._news[0]
                 self._catalogue.follow(known, self._tasks.get(known.task_id))
