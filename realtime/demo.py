@@ -1,0 +1,162 @@
+"""The demo: one page on which Ada and Grace watch their own jobs. It uses the public API only, so copy what you like.
+
+The page is ``templates/realtime/demo.html`` with ``static/demo.js``; the jobs are in ``demo_jobs.py``. A real app knows
+from its session who somebody is, and says so by ``@rt.identify``. Here both users look at one page, so each of its two
+connections brings a ticket that says whose it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from realtime import Realtime
+
+from . import demo_jobs
+
+USERS = {"ada": "Ada", "grace": "Grace"}
+MAX_UNFINISHED = 20  # jobs of one user
+MAX_FILE = 2_000_000_000  # bytes
+
+HERE = Path(__file__).parent
+#: ``templates`` and ``static`` are in the installed package, and beside it in the source tree.
+FILES = HERE if (HERE / "templates").is_dir() else HERE.parent
+CODE = {
+    "demo.py": HERE / "demo.py",
+    "demo_jobs.py": HERE / "demo_jobs.py",
+    "demo.js": FILES / "static" / "demo.js",
+    "demo.html": FILES / "templates" / "realtime" / "demo.html",
+}
+
+rt = Realtime()
+page = Blueprint("demo", __name__)
+
+
+def create_app() -> Flask:
+    """The app of ``realtime demo``. Its tickets are signed with a key of its own, which ends with it."""
+    app = Flask(__name__, template_folder=str(FILES / "templates"), static_folder=None)
+    app.secret_key = secrets.token_urlsafe(32)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_FILE
+    rt.init_app(app)
+    app.register_blueprint(page)
+    app.after_request(add_security_headers)
+    return app
+
+
+@page.get("/")
+def index() -> str:
+    chosen = request.args.get("as")
+    return render_template(
+        "realtime/demo.html", users=USERS, chosen=chosen if chosen in USERS else "ada", max_file=MAX_FILE
+    )
+
+
+@page.get("/tickets/<user>.json")
+def ticket(user: str) -> Response:
+    """What a connection of the page brings. A real app would ask first who is asking."""
+    if user not in USERS:
+        abort(404, "There are only Ada and Grace.")
+    return answer({"ticket": rt.ticket(user)})
+
+
+@page.post("/jobs/<kind>")
+def start(kind: str) -> Response:
+    """Start a job ``?as=ada``; for ``check`` and ``import`` the request's body is the file, and ``?name=`` its name."""
+    user = request.args.get("as", "")
+    if user not in USERS:
+        abort(400, "Say for whom: ?as=ada or ?as=grace.")
+    if len(rt.list_tasks(user, finished=False, limit=MAX_UNFINISHED)) == MAX_UNFINISHED:
+        abort(429, f"{USERS[user]} has {MAX_UNFINISHED} unfinished jobs. Cancel one, or wait for one to end.")
+    name = request.args.get("name", "")[:150] or "a file"
+    match kind:
+        case "check":
+            file, size = receive()
+            task = rt.start(demo_jobs.check_file, file, user_id=user, name=f"Check {name}", total=size, unit="bytes")
+        case "import":
+            file, _ = receive()
+            task = rt.start(demo_jobs.import_customers, file, user_id=user, name=f"Import {name}", unit="rows")
+        case "survey":
+            task = rt.start(demo_jobs.survey_library, user_id=user, name="Survey the standard library", unit="files")
+        case "weigh":
+            task = rt.start(demo_jobs.weigh_python, user_id=user, name="Weigh this Python", unit="bytes")
+        case _:
+            abort(404, "There is no such job.")
+    return answer(task.as_dict(), 202)
+
+
+def receive() -> tuple[BinaryIO, int]:
+    """The request's body and its size, in a temporary file that has no name: it is gone when it is closed."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the job closes it
+    try:
+        shutil.copyfileobj(request.stream, file, demo_jobs.CHUNK)
+    except OSError as problem:
+        file.close()
+        abort(503, f"The file could not be received: {problem.strerror}.")
+    except BaseException:
+        file.close()
+        raise
+    size = file.tell()
+    file.seek(0)
+    return file, size
+
+
+@page.get("/samples/customers.csv", defaults={"broken": False})
+@page.get("/samples/customers-broken.csv", defaults={"broken": True})
+def sample(broken: bool) -> Response:
+    return Response(demo_jobs.sample_csv(broken=broken), mimetype="text/csv")
+
+
+@page.get("/code/<name>")
+def code(name: str) -> Response:
+    if name not in CODE:
+        abort(404, f"There are {', '.join(CODE)}.")
+    return Response(CODE[name].read_text("utf-8"), mimetype="text/plain")
+
+
+@page.get("/readme")
+def readme() -> Response:
+    """The README: a file in the source tree, a part of the metadata of an installed package."""
+    beside = HERE.parent / "README.md"
+    in_tree = (HERE.parent / "pyproject.toml").is_file()
+    text = beside.read_text("utf-8") if in_tree else str(metadata("realtime-progress").json["description"])
+    return Response(text, mimetype="text/plain")
+
+
+@page.before_request
+def refuse_other_origins() -> None:
+    """Another site's page must not start jobs here. A browser says with each POST which page sends it."""
+    origin = request.headers.get("Origin")
+    if request.method == "POST" and origin is not None and urlsplit(origin).netloc != request.host:
+        abort(403, "This was sent by a page of another site.")
+
+
+@page.errorhandler(HTTPException)
+def problem(error: HTTPException) -> Response:
+    text = error.description
+    if error.code == 413:
+        text = f"The file is too large. This page takes up to {demo_jobs.human(MAX_FILE)}."
+    return answer({"error": {"code": error.name.lower().replace(" ", "_"), "message": text}}, error.code or 500)
+
+
+def answer(value: object, status: int = 200) -> Response:
+    response = jsonify(value)
+    response.status_code = status
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def add_security_headers(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+    )
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

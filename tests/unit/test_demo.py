@@ -1,0 +1,299 @@
+"""The demo's app: the page, its tickets, what may be started and by whom, what becomes of files."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from realtime import Realtime, Task, demo, demo_jobs
+from support.tools import ROOT
+
+WAIT = 25  # seconds, the longest that the server waits with an answer
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[FlaskClient]:
+    monkeypatch.setattr(demo_jobs, "PAUSE", 0)
+    app = demo.create_app()
+    yield app.test_client()
+    app.extensions["realtime"].stop()
+
+
+@pytest.fixture
+def rt(client: FlaskClient) -> Realtime:
+    realtime: Realtime = client.application.extensions["realtime"]
+    return realtime
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> list[BinaryIO]:
+    """The temporary files that were made."""
+    made: list[BinaryIO] = []
+    make = tempfile.TemporaryFile
+
+    def keep() -> Any:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", keep)
+    return made
+
+
+@pytest.fixture
+def started(rt: Realtime, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of jobs that were started. They stay pending: nothing runs them."""
+    names: list[str] = []
+
+    def start(_function: Any, *_args: Any, user_id: str, name: str, **_options: Any) -> Task:
+        names.append(name)
+        return rt.create_task(user_id=user_id, name=name, status="pending")
+
+    monkeypatch.setattr(demo.rt, "start", start)
+    return names
+
+
+def start(client: FlaskClient, kind: str, user: str = "ada", **options: Any) -> TestResponse:
+    return client.post(f"/jobs/{kind}", query_string={"as": user, **options.pop("query", {})}, **options)
+
+
+def end(client: FlaskClient, response: TestResponse) -> dict[str, Any]:
+    """The last snapshot of the job that was started, once it has ended."""
+    assert response.status_code == 202, response.text
+    task: dict[str, Any] = response.json or {}
+    headers = bearer(client, task["user"])
+    while task["status"] in ("pending", "processing"):
+        query = {"after": f"{task['epoch']}.{task['version']}", "wait": WAIT}
+        answer = client.get(f"/realtime/v1/tasks/{task['task_id']}", query_string=query, headers=headers)
+        assert answer.status_code == 200, f"nothing moved for {WAIT} s: {task}"
+        task = json.loads(answer.data)
+    return task
+
+
+def bearer(client: FlaskClient, user: str) -> dict[str, str]:
+    ticket = client.get(f"/tickets/{user}.json").json
+    assert ticket is not None
+    return {"Authorization": f"Bearer {ticket['ticket']}"}
+
+
+def problem(response: TestResponse) -> tuple[int, str]:
+    assert response.json is not None
+    assert set(response.json) == {"error"}
+    return response.status_code, response.json["error"]["message"]
+
+
+# The page.
+
+
+def test_the_page_keeps_to_a_strict_policy(client: FlaskClient) -> None:
+    """Every answer forbids what does not come from here, and the page holds no script and no style of its own."""
+    page = client.get("/")
+    assert page.status_code == 200
+    assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:", page.text) == []
+    assert re.findall(r"<script[^>]*>(.+?)</script>", page.text) == []
+    for response in (
+        page,
+        client.get("/nothing"),
+        client.get("/realtime/static/demo.js", buffered=True),
+        start(client, "weigh", "eve"),
+    ):
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'self'; ")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "same-origin"
+
+
+def test_all_that_the_page_names_is_there(client: FlaskClient) -> None:
+    """Each link, sheet, script and icon of the page is served."""
+    links = {link for link in re.findall(r'(?:href|src)="([^"]+)"', client.get("/").text) if not link.startswith("#")}
+    assert len(links) > 8
+    assert {link: client.get(link, buffered=True).status_code for link in links} == dict.fromkeys(links, 200)
+
+
+@pytest.mark.parametrize(("query", "chosen"), [("", "ada"), ("?as=grace", "grace"), ("?as=eve", "ada")])
+def test_the_address_says_who_is_chosen(client: FlaskClient, query: str, chosen: str) -> None:
+    """A reload comes back to the same user, and a narrow page shows that one only."""
+    page = client.get(f"/{query}").text
+    assert re.findall(r'value="(\w+)" autocomplete="off" checked', page) == [chosen]
+    assert re.findall(r'data-user="(\w+)" data-name="\w+" data-other', page) == [
+        {"ada": "grace", "grace": "ada"}[chosen]
+    ]
+
+
+def test_the_code_shown_is_the_code_that_runs(client: FlaskClient) -> None:
+    """The page's own sources are there to be read, as text; nothing else is."""
+    for name, path in demo.CODE.items():
+        response = client.get(f"/code/{name}")
+        assert response.text == path.read_text("utf-8")
+        assert response.content_type == "text/plain; charset=utf-8"
+    assert problem(client.get("/code/cli.py"))[0] == 404
+
+
+def test_the_readme_is_that_of_the_tree(client: FlaskClient) -> None:
+    """In a source tree the README is the file."""
+    assert client.get("/readme").text == (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_of_an_installed_package_is_in_its_metadata(
+    client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Away from its tree the package still knows its README."""
+    try:
+        description = metadata("realtime-progress").json["description"]
+    except PackageNotFoundError:
+        pytest.skip("the package is not installed; ./tests/run installs it")
+    monkeypatch.setattr(demo, "HERE", tmp_path / "site-packages" / "realtime")
+    assert client.get("/readme").text == description
+
+
+# Who.
+
+
+def test_a_ticket_shows_its_users_jobs_alone(client: FlaskClient, rt: Realtime) -> None:
+    """Ada's ticket does not open Grace's jobs, and nobody else gets one."""
+    rt.create_task("hers", "ada")
+    rt.create_task("graces", "grace")
+    seen = client.get("/realtime/v1/tasks", headers=bearer(client, "ada")).json
+    assert seen is not None
+    assert [task["task_id"] for task in seen["tasks"]] == ["hers"]
+    assert client.get("/realtime/v1/tasks/graces", headers=bearer(client, "ada")).status_code == 404
+    assert client.get("/tickets/ada.json").headers["Cache-Control"] == "no-store"
+    assert problem(client.get("/tickets/eve.json"))[0] == 404
+
+
+@pytest.mark.parametrize("query", [{}, {"as": ""}, {"as": "eve"}])
+def test_a_job_is_somebodys(client: FlaskClient, rt: Realtime, query: dict[str, str]) -> None:
+    """Without a user of the demo nothing is started."""
+    assert problem(client.post("/jobs/survey", query_string=query))[0] == 400
+    assert rt.registry.unfinished() == []
+
+
+def test_other_sites_cannot_start_jobs(client: FlaskClient, started: list[str]) -> None:
+    """A page of another origin is refused; the page itself, and programs that say no origin, are not."""
+    for origin in ("https://evil.example", "http://localhost:81", "null"):
+        assert problem(start(client, "survey", headers={"Origin": origin}))[0] == 403
+    assert started == []
+    assert start(client, "survey", headers={"Origin": "http://localhost"}).status_code == 202
+    assert start(client, "survey").status_code == 202
+
+
+def test_a_user_has_only_so_many_jobs(client: FlaskClient, started: list[str], files: list[BinaryIO]) -> None:
+    """The twenty-first is refused with the user's name, before its file is received; the other user is free."""
+    for _ in range(demo.MAX_UNFINISHED):
+        assert start(client, "weigh").status_code == 202
+    refused = start(client, "check", data=b"content")
+    assert problem(refused) == (429, "Ada has 20 unfinished jobs. Cancel one, or wait for one to end.")
+    assert files == []
+    assert start(client, "weigh", "grace").status_code == 202
+    assert len(started) == demo.MAX_UNFINISHED + 1
+
+
+def test_an_unknown_job_is_said_to_be_unknown(client: FlaskClient) -> None:
+    """The answer is JSON, as every other."""
+    assert problem(start(client, "sleep")) == (404, "There is no such job.")
+
+
+# The jobs.
+
+
+def test_a_file_is_checked(client: FlaskClient, files: list[BinaryIO]) -> None:
+    """It has its name and its size from the start, and is gone in the end."""
+    response = start(client, "check", data=b"hello\n", query={"name": "hello.txt"})
+    assert response.json is not None
+    assert response.json["name"] == "Check hello.txt"
+    assert (response.json["progress"]["total"], response.json["progress"]["unit"]) == (6, "bytes")
+    ended = end(client, response)
+    assert ended["status"] == "completed"
+    assert ended["result"]["sha256"] == "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    assert [file.closed for file in files] == [True]
+
+
+def test_a_broken_file_fails(client: FlaskClient, files: list[BinaryIO]) -> None:
+    """The sample that the page offers fails by row and column, and is gone too."""
+    sample = client.get("/samples/customers-broken.csv")
+    assert sample.mimetype == "text/csv"
+    ended = end(client, start(client, "import", "grace", data=sample.data, query={"name": "customers-broken.csv"}))
+    assert (ended["user"], ended["name"], ended["status"]) == ("grace", "Import customers-broken.csv", "failed")
+    assert ended["error"]["message"].startswith("Row 212, column “email”: ")
+    assert ended["error"]["details"] == {"row": 212, "column": "email"}
+    assert [file.closed for file in files] == [True]
+
+
+def test_a_good_file_is_imported(client: FlaskClient) -> None:
+    """The other sample ends well."""
+    ended = end(client, start(client, "import", data=client.get("/samples/customers.csv").data))
+    assert (ended["name"], ended["status"]) == ("Import a file", "completed")
+
+
+def test_python_is_surveyed_and_weighed(client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both need no file, and run under their own names."""
+    (tmp_path / "one.py").write_text("class One: ...\n")
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    surveyed, weighed = end(client, start(client, "survey")), end(client, start(client, "weigh"))
+    assert (surveyed["name"], surveyed["status"]) == ("Survey the standard library", "completed")
+    assert (weighed["name"], weighed["status"]) == ("Weigh this Python", "completed")
+    assert (surveyed["result"]["classes"], weighed["result"]["files"]) == (1, 1)
+    assert weighed["progress"]["total"] is None
+
+
+def test_a_long_name_is_cut(client: FlaskClient, started: list[str], files: list[BinaryIO]) -> None:
+    """A file may have a name longer than a task's may be."""
+    assert start(client, "check", data=b"x", query={"name": "n" * 5000}).status_code == 202
+    assert started == ["Check " + "n" * 150]
+    files[0].close()  # nothing runs that would
+
+
+# Files that do not arrive.
+
+
+def test_a_file_that_is_too_large_is_refused_in_words(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is said, and nothing is kept."""
+    monkeypatch.setitem(client.application.config, "MAX_CONTENT_LENGTH", 10)
+    response = start(client, "check", data=b"x" * 11)
+    assert problem(response) == (413, "The file is too large. This page takes up to 2 GB.")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [(OSError(28, "No space left on device"), 503, "No space left on device"), (ValueError("broken"), 500, "")],
+)
+def test_a_file_that_cannot_be_kept_starts_nothing(
+    client: FlaskClient, rt: Realtime, files: list[BinaryIO], monkeypatch: pytest.MonkeyPatch,
+    error: Exception, status: int, says: str,
+) -> None:  # fmt: skip
+    """A full disk is said, and the piece that has arrived is gone."""
+
+    def fail(*_args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("shutil.copyfileobj", fail)
+    response = start(client, "check", data=b"content")
+    assert response.status_code == status
+    assert says in response.text
+    assert [file.closed for file in files] == [True]
+    assert rt.registry.unfinished() == []
+
+
+def test_a_file_whose_sender_goes_away_starts_nothing(client: FlaskClient, rt: Realtime, files: list[BinaryIO]) -> None:
+    """Half a file is no file."""
+    response = start(client, "check", input_stream=io.BytesIO(b"half"), environ_overrides={"CONTENT_LENGTH": "8"})
+    assert response.status_code == 400
+    assert [file.closed for file in files] == [True]
+    assert rt.registry.unfinished() == []
+
+
+def test_each_app_signs_with_its_own_key(client: FlaskClient) -> None:
+    """A restarted demo does not know the tickets of the one before."""
+    before = bearer(client, "ada")
+    other = demo.create_app().test_client()
+    assert other.get("/realtime/v1/tasks", headers=before).status_code == 401
+    assert other.get("/realtime/v1/tasks", headers=bearer(other, "ada")).status_code == 200
