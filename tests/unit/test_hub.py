@@ -767,6 +767,7 @@ class TestFlusher:
         loop.at(5.0, self.update(house, outbox))
         loop.run()
         assert loop.pushed[0] == 5.0
+        assert loop.waits == [1.0, 1.0]
 
     def test_a_look_that_found_nothing_does_not_delay_the_next_change(
         self, house: House, outbox: HandOutbox, loop: Loop
@@ -776,6 +777,15 @@ class TestFlusher:
         loop.at(5.001, self.update(house, outbox))
         loop.run()
         assert loop.pushed[0] == 5.001
+        assert loop.waits == [1.0, 1.0, 1.0]
+
+    def test_every_quiet_time_ends_with_a_wake_up(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
+        """The flusher that sleeps again is woken again."""
+        sets: list[int] = []
+        for seconds in (5.0, 6.0, 7.0):
+            loop.at(seconds, self.update(house, outbox), lambda: sets.append(house.concurrency.events[0].sets))
+        loop.run()
+        assert [later - earlier for earlier, later in itertools.pairwise(sets)] == [1, 1]
 
     def test_then_there_is_one_flush_per_interval(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
         """A change within the interval waits for its end, together with those that follow."""
