@@ -21,8 +21,8 @@ from support.clock import START, Clock
 from support.watching import HandOutbox, House
 
 
-@pytest.fixture
-def house() -> House:
+@pytest.fixture(name="house")
+def new_house() -> House:
     return House()
 
 
@@ -818,6 +818,16 @@ class TestFlusher:
         loop.at(5.05)
         loop.run()
         assert loop.pushed[-2:] == [5.0, 5.05]
+
+    def test_what_a_slow_viewer_was_owed_counts_as_a_flush(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
+        """A flush without a change of its own is followed by a full interval too."""
+        outbox.busy_since = START
+        loop.at(5.0, lambda: house.operations.update_task_progress("a", "more"))
+        loop.at(6.0, outbox.take)
+        loop.at(6.01, self.update(house, outbox))
+        loop.at(6.05)
+        loop.run()
+        assert loop.pushed == [6.0, 6.05]
 
     def test_marks_of_a_hot_loop_raise_the_event_once(self, house: House, outbox: HandOutbox) -> None:
         """While the flusher is awake, an update costs no wake-up; an end does."""
