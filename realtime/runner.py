@@ -119,13 +119,8 @@ class Runner:
             message=None, total=total, unit=unit, metadata=metadata, cancellable=True, groups=groups,
         )  # fmt: skip
         work = _Work(Handle(self._operations, task.task_id), function, args, kwargs)
-        with self._lock:
-            if self._pool is None:
-                self._pool = self._new_pool(self._threads, "realtime-job")
-            pool = self._pool
-            self._works[task.task_id] = work
-            stopping = self._stopping
-        if stopping:  # since it was asked above: `stop` has not seen this one
+        pool = self._admit(work)
+        if pool is None:  # the stop came after the question above, and has not seen this one
             self._fail(work, _STOPPED_MESSAGE, code=SERVER_STOPPED, retryable=True)
             raise ServerStopping("The server is stopping and takes no new jobs.")
         try:
@@ -135,6 +130,16 @@ class Runner:
             self._forget(work)
             raise
         return task
+
+    def _admit(self, work: _Work) -> Pool | None:
+        """The pool for it; None if the server is stopping."""
+        with self._lock:
+            if self._stopping:
+                return None
+            if self._pool is None:
+                self._pool = self._new_pool(self._threads, "realtime-job")
+            self._works[work.handle.task_id] = work
+            return self._pool
 
     def stop(self) -> None:
         """Take no more jobs, and fail those that wait or run with code ``server_stopped``; waits for none of them.
