@@ -186,6 +186,7 @@ class TestTelling:
             house.operations.create_task(task_id, "ann")
         house.hub.flush()
         assert [len(flush) for flush in outbox.flushes] == [3]
+        assert (house.hub.pushes, house.hub.flushes) == (3, 1)
 
     def test_tasks_of_others_are_not_told(self, house: House) -> None:
         """Only owner, group members and ticket holders hear of a task."""
@@ -309,16 +310,18 @@ class TestBounds:
         ids = [f"t{number:02d}" for number in range(30)]
         for task_id in ids:
             house.operations.create_task(task_id, "ann", metadata={"fill": "x" * 10_000})
+        house.operations.create_task("tiny", "ann")  # would fit into the first flush, but it is not its turn
+        ids.append("tiny")
         house.hub.flush()
         house.operations.update_task_progress(ids[-1], "no reason to jump the queue")
         arrived: list[str] = []
         while outbox.flushes:
-            assert outbox.sizes[-1] <= MAX_FLUSH_BYTES
-            assert outbox.sizes[-1] > MAX_FLUSH_BYTES - 11_000, "a flush was not used to the full"
             arrived += [task_id for _, task_id in names(outbox.take())]
             if len(arrived) < len(ids):
                 house.hub.flush()
         assert arrived == ids
+        assert max(outbox.sizes) <= MAX_FLUSH_BYTES
+        assert min(outbox.sizes[:-1]) > MAX_FLUSH_BYTES - 11_000
 
     def test_the_frame_around_a_payload_is_counted(self, house: House) -> None:
         """Small payloads do not add up to a bigger flush by their envelopes."""
@@ -353,8 +356,9 @@ class TestBounds:
             assert names(outbox.take()) == [("task_progress", "big")]
 
     def test_a_long_poll_gets_ten_packets(self, house: House) -> None:
-        """More in one response would disconnect python-socketio's client."""
+        """More in one response would disconnect python-socketio's client; a WebSocket gets all at once."""
         _, outbox = house.viewer("ann")
+        _, websocket = house.viewer("ann")
         outbox.polling = True
         for number in range(25):
             house.operations.create_task(f"t{number}", "ann")
@@ -363,6 +367,7 @@ class TestBounds:
             house.hub.flush()
             counts.append(len(outbox.take()))
         assert counts == [MAX_POLLED_PACKETS, MAX_POLLED_PACKETS, 5]
+        assert [len(flush) for flush in websocket.flushes] == [25]
 
     def test_a_hidden_page_is_told_of_ends_only(self, house: House) -> None:
         """It gets what it missed, in its newest state, when it is seen again."""
@@ -388,7 +393,7 @@ class TestBounds:
         assert payload["progress"]["message"] == "unseen too"
 
     def test_a_hidden_page_hears_of_a_removal(self, house: House) -> None:
-        """A removal is an end too."""
+        """A removal is an end too, and a new task of somebody else under the id does not change that."""
         viewer, outbox = house.viewer("ann")
         house.operations.create_task("a", "ann")
         house.operations.complete_task("a")
@@ -396,6 +401,7 @@ class TestBounds:
         outbox.take()
         house.hub.hide(viewer, True)
         house.operations.remove_task("a")
+        house.operations.create_task("a", "eve")
         house.hub.flush()
         assert names(outbox.take()) == [("task_removed", "a")]
 
