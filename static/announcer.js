@@ -79,12 +79,10 @@ function clip(text) {
 /** @type {Announcer | undefined} */
 let announcer;
 
-/** The document's announcer; its live region stands in the page before anything is said in it. */
+/** The document's announcer. Each call makes sure that its live region stands in the page before anything is said in it. */
 export function documentAnnouncer() {
-  if (!announcer) {
-    liveRegion();
-    announcer = new Announcer(speak);
-  }
+  liveRegion();
+  announcer ??= new Announcer(speak);
   return announcer;
 }
 
@@ -112,6 +110,6 @@ function liveRegion() {
   region.setAttribute("role", "status");
   // Through the CSSOM: a style attribute would be refused by the page's policy.
   Object.assign(region.style, { position: "absolute", inlineSize: "1px", blockSize: "1px", overflow: "hidden", clipPath: "inset(50%)", whiteSpace: "nowrap" });
-  document.body.append(region);
+  (document.body ?? document.documentElement).append(region);
   return region;
 }
