@@ -533,6 +533,38 @@ class TestRemoval:
         assert [payload.get("user") for _, payload in ann.take()] == [None]
         assert [payload["user"] for _, payload in eve.take()] == ["eve"]
 
+    def test_a_removal_in_mid_flush_is_told(self) -> None:
+        """The flusher has just read the task when it goes: what it read does not take the removal's place."""
+
+        class Vanishing(MemoryRegistry):
+            def get(self, task_id: str) -> Task | None:
+                found = super().get(task_id)
+                if armed:
+                    armed.clear()
+                    self.remove(task_id)
+                return found
+
+        armed: list[bool] = []
+        house = House(registry=Vanishing())
+        _, outbox = house.viewer("ann")
+        house.operations.create_task("a", "ann")
+        house.operations.complete_task("a")
+        armed.append(True)
+        house.hub.flush()
+        house.hub.flush()
+        assert names(outbox.take())[-1] == ("task_removed", "a")
+
+    def test_what_is_owed_does_not_take_the_place_of_a_removal(self, house: House) -> None:
+        """A snapshot that had no room for a task is owed it; if it is gone meanwhile, that is what there is to tell."""
+        viewer, outbox = house.viewer("ann", live=False)
+        house.operations.create_task("a", "ann")
+        house.operations.complete_task("a")
+        house.operations.remove_task("a")
+        house.hub.flush()
+        house.hub.open(viewer, ["a"])
+        house.hub.flush()
+        assert names(outbox.take()) == [("task_removed", "a")]
+
     def test_subscribers_leave_the_room_of_a_removed_task_and_ticket_holders_stay(self, house: House) -> None:
         """A subscription is to the task that was; a ticket is to the id, and may precede its task."""
         subscriber, _ = house.viewer("ann")
