@@ -186,7 +186,7 @@ class Runner:
                 result = work.function(handle, *work.args, **work.kwargs)
             # After the context: what the app does at its end (a commit, say) belongs to the job.
             with contextlib.suppress(TaskAlreadyFinished):  # the job has said its end itself
-                self._operations.complete_task(handle.task_id, result)
+                handle.complete(result)
 
     def _forget(self, work: _Work) -> None:
         with self._lock:

@@ -308,6 +308,51 @@ def test_a_task_that_is_gone_lets_its_block_end(
     assert "could not be stored" not in caplog.text
 
 
+def replace(operations: Operations, task_id: str) -> Task:
+    """End and clear a task, and give its id to a new one."""
+    operations.cancel_task(task_id, done=True)
+    operations.remove_task(task_id)
+    return operations.create_task(task_id, "ada", name="New")
+
+
+@pytest.mark.parametrize("error", [None, ValueError("mine"), KeyboardInterrupt(), SystemExit()])
+def test_a_block_does_not_end_another_task_of_the_same_id(
+    operations: Operations, task: Handle, error: BaseException | None
+) -> None:
+    """However it is left: what has got the id since then is not its own."""
+    made = []
+
+    def job() -> None:
+        with task:
+            made.append(replace(operations, "t"))
+            if error is not None:
+                raise error
+
+    with contextlib.nullcontext() if error is None else pytest.raises(type(error)):
+        job()
+    assert [operations.require("t")] == made
+
+
+def test_a_block_is_asked_to_stop_when_its_id_belongs_to_another_task(operations: Operations, task: Handle) -> None:
+    """Its own task has ended: whatever it says is too late, and its end is not stored in the new one."""
+    with task:
+        task.advance()
+        replace(operations, "t")
+        assert task.cancelled
+        for change in (task.complete, task.cancel, lambda: task.fail("No."), task.raise_if_cancelled, task.update):
+            with pytest.raises(TaskCancelled):
+                change()
+    assert (operations.require("t").name, operations.require("t").status) == ("New", PROCESSING)
+
+
+def test_a_handle_outside_a_block_stands_for_the_id(operations: Operations, task: Handle) -> None:
+    """It acts on whatever task has the id now, as the plain functions do."""
+    replace(operations, "t")
+    assert task.advance().name == "New"
+    assert task.cancelled is False
+    assert task.complete().status is COMPLETED
+
+
 def test_a_pending_task_starts_with_its_block(operations: Operations) -> None:
     """To enter the block is to begin the work."""
     operations.create_task("t", "ada", status="pending")

@@ -396,6 +396,24 @@ def test_a_job_that_cannot_be_started_in_the_store_fails(
     assert (ran, last.status, last.error.message) == ([], FAILED, "The store is away.")
 
 
+def test_a_job_leaves_alone_who_has_got_its_id_since(operations: Operations, runner: Runner, bench: Bench) -> None:
+    """A task is ended and cleared over its job's head, and started again: the old job does not end the new one."""
+
+    def slow(task: Handle) -> str:
+        operations.fail_task("t", "Taken too long")
+        operations.remove_task("t")
+        runner.start(nothing, user_id=7, task_id="t")
+        return "old"
+
+    runner.start(slow, user_id=7, task_id="t")
+    bench.waiting.pop(0)()
+    assert operations.require("t").status is PENDING
+    runner.stop()  # it still knows the new one
+    last = operations.require("t")
+    assert last.error is not None
+    assert last.error.code == SERVER_STOPPED
+
+
 # What is refused, where it is written.
 
 
