@@ -61,7 +61,8 @@ class Config:
     ticket_age: float = 3600.0
     #: Jobs that run at once (native threads); more wait as ``pending``.
     threads: int = 16
-    #: Requests, handlers and ``identify`` calls that run at once under ``realtime serve`` (native threads).
+    #: Requests, handlers and ``identify`` calls that run at once under ``realtime serve`` (native threads). Under other
+    #: servers with threads (set it to their number) half as many requests may wait for a change.
     request_threads: int = 40
     #: What a page is told of an exception that is not a ``TaskError``: ``message``, ``type`` or ``none``.
     error_detail: str = "message"

@@ -360,8 +360,10 @@ class TestWaiting:
         answers.append(site.get(f"/v1/tasks/a?after={after}", "user0/team"))
         assert depth[0] == most
         assert [response.status_code for response in answers] == [429] + [200] * most
-        status, code, _ = error(answers[0])
+        status, code, message = error(answers[0])
         assert (status, code, answers[0].headers["Retry-After"]) == (429, "limit", "1")
+        assert message.startswith(f"{most} requests are waiting already")
+        assert ("REALTIME_REQUEST_THREADS" in message) is (site.concurrency.mode == "threading")
 
     def test_a_native_thread_among_green_ones_does_not_wait(self, site: Site) -> None:
         """It could not be woken: it is answered as if the time were over."""
