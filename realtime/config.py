@@ -175,7 +175,7 @@ _RULES: dict[str, _Rule] = {
     "threads": _between(1, 1024, "threads"),
     "request_threads": _between(1, 1024, "threads"),
     "max_name": _between(1, 1_000, "characters"),
-    "max_message": _between(1, 4_000, "characters"),
+    "max_message": _between(100, 4_000, "characters"),
     "max_metadata": _between(2, 16 * 1024, "bytes"),
     "max_result": _between(2, 16 * 1024 * 1024, "bytes"),
     "max_details": _between(2, 16 * 1024, "bytes"),

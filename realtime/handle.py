@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from .errors import TaskAlreadyFinished, TaskCancelled, TaskNotFound
-from .operations import Operations, TaskId, UserId, _Word
+from .operations import Operations, TaskId, UserId, Word
 from .task import CANCELLED, Task
 
 log = logging.getLogger("realtime")
@@ -235,7 +235,7 @@ def track(
     iterable: Iterable[_T],
     *,
     task_id: TaskId | None = None,
-    user_id: UserId | _Word | None = None,
+    user_id: UserId | Word | None = None,
     name: str | None = None,
     total: float | None = None,
     unit: str | None = None,

@@ -21,7 +21,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from .concurrency import DaemonPool, native_lock
 from .errors import ServerStopping, TaskAlreadyFinished, TaskCancelled, TaskNotFound
 from .handle import SERVER_STOPPED, Handle
-from .operations import Operations, TaskId, UserId, _Word
+from .operations import Operations, TaskId, UserId, Word
 from .task import Task
 
 log = logging.getLogger("realtime")
@@ -92,7 +92,7 @@ class Runner:
         self,
         function: Callable[..., Any],
         *args: Any,
-        user_id: UserId | _Word | None = None,
+        user_id: UserId | Word | None = None,
         name: str | None = None,
         task_id: TaskId | None = None,
         kwargs: Mapping[str, Any] | None = None,
@@ -225,7 +225,7 @@ class Job(Generic[_R]):
         return self._function(task, *args, **kwargs)
 
     def start(
-        self, *args: Any, user_id: UserId | _Word | None = None, task_id: TaskId | None = None, **kwargs: Any
+        self, *args: Any, user_id: UserId | Word | None = None, task_id: TaskId | None = None, **kwargs: Any
     ) -> Task:
         """Start ``function(task, *args, **kwargs)`` as a task; returns its first snapshot.
 

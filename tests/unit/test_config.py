@@ -180,7 +180,7 @@ class TestValues:
             ("max_viewers", 0, "viewers"),
             ("threads", 0, "1 to 1024 threads"),
             ("threads", 10**30, "1 to 1024 threads"),
-            ("max_message", 4_001, "1 to 4000 characters"),
+            ("max_message", 4_001, "100 to 4000 characters"),
             ("max_metadata", 16_385, "bytes"),
             ("ticket_age", 0.5, "seconds"),
             ("allowed_origins", ["https://a.example/"], "no path"),
