@@ -38,13 +38,19 @@ class Model:
     """A task as the semantics describe it, in the plainest words."""
 
     def __init__(self, new: NewTask, task: Task, now: float) -> None:
-        self.new, self.version, self.status = new, task.version, new.status
+        self.new, self.version = new, task.version
+        self.status: str = new.status
         self.message, self.unit, self.metadata = new.message, new.unit, json.loads(new.metadata or b"{}")
-        self.total, self.current = new.total, None if new.total is None else 0
-        self.percent = 0.0 if new.total else None
+        self.total = new.total
+        self.current: float | None = None if new.total is None else 0
+        self.percent: float | None = 0.0 if new.total else None
         self.created = self.updated = now
         self.started = now if new.status == "processing" else None
-        self.ended = self.asked = self.silent = self.over = None
+        self.ended: float | None = None
+        #: When it was asked to stop, since when it is silent, when its retention is over.
+        self.asked: float | None = None
+        self.silent: float | None = None
+        self.over = 0.0
         self.result: Any = None
 
     def touch(self, now: float) -> None:
@@ -65,7 +71,7 @@ class Model:
             self.current = (self.current or 0) + given["advance"]
         told = given.get("percent")
         if told is None and {"current", "total", "advance"} & {name for name in given if given[name] is not None}:
-            if self.total:
+            if self.total and self.current is not None:
                 told = min(100.0, max(0.0, 100.0 * self.current / self.total))
             elif self.total == 0 and not self.percent:
                 self.percent = None
