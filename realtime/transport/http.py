@@ -151,8 +151,7 @@ class _Api:
         response = _snapshot(task)
         if task.epoch == epoch and task.version <= version:
             # The condition is in the address and not in If-None-Match, but it is the same one, and so is the answer.
-            response.status_code = 304
-            response.set_data(b"")
+            response.status_code = 304  # which has no body
         return response
 
     def cancel(self, task_id: str) -> Response:

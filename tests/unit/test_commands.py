@@ -193,7 +193,7 @@ class TestSubscribing:
         desk.operations.create_task("ours", "bob", groups=["team"])
         desk.operations.create_task("theirs", "eve")
         viewer, _ = desk.viewer("ann", groups=["team"])
-        answer = desk.ask(viewer, "subscribe", {"task_ids": ["mine", "theirs", "ours", "none", "mine"]})
+        answer = desk.ask(viewer, "subscribe", {"task_ids": ["mine", "theirs", "ours", "none", "mine", "none"]})
         assert ids(answer["tasks"]) == ["mine", "ours"]
         assert answer["denied"] == ["theirs", "none"]
         assert (answer["ok"], answer["epoch"]) == (True, desk.registry.epoch)
@@ -320,11 +320,12 @@ class TestFirstSnapshot:
             desk.operations.create_task(f"done{number}", "ann", groups=["team"])
             desk.operations.complete_task(f"done{number}")
             desk.operations.create_task(f"run{number}", "ann", groups=["team"])
+        desk.operations.create_task("ours", "bob", groups=["team"])
         desk.operations.create_task("ticket", "eve")
         desk.operations.create_task("foreign", "eve")
         found, owed = desk.snapshot(Grant("ann", ("team",), frozenset({"ticket", "run0", "none"})))
         assert sorted(ids(found["tasks"])[:2]) == ["run0", "ticket"]
-        assert ids(found["tasks"])[2:] == ["run2", "run1", "done2", "done1", "done0"]
+        assert ids(found["tasks"])[2:] == ["ours", "run2", "run1", "done2", "done1", "done0"]
         assert (found["has_more"], owed) == (False, [])
 
     def test_it_holds_at_most_a_hundred_and_says_that_there_are_more(self, desk: Desk) -> None:

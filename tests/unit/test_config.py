@@ -125,7 +125,7 @@ class TestNames:
         with pytest.raises(ConfigError, match=nearest):
             Config.from_mapping({}, {f"FLASK_{key}": "1"})
 
-    @pytest.mark.parametrize("key", ["REALTIME_", "REALTIME_?", "REALTIME_threads"])
+    @pytest.mark.parametrize("key", ["REALTIME_", "REALTIME_?", "REALTIME_threads", "REALTIME_" + "?" * 200])
     def test_however_far_it_is(self, key: str) -> None:
         """There is always a nearest one."""
         with pytest.raises(ConfigError, match=r"The nearest is REALTIME_[A-Z_]+"):
