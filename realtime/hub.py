@@ -145,6 +145,7 @@ class Hub:
         with self._lock:
             if self._running or self._stopped:
                 return
+            self._registry.adopt()  # no request of Flask's may have come before the first viewer
             self._concurrency.attach()
             self._event = self._concurrency.event()
             self._running = True
@@ -273,6 +274,12 @@ class Hub:
                 del waiting[event]
                 if not waiting:
                     del self._waiters[task_id]
+
+    def owing(self) -> bool:
+        """Whether anybody has still to be told anything. (A hidden page is told of ends only.)"""
+        if self._running and (self._dirty or self._moving):
+            return True
+        return any(viewer.live and not viewer.hidden for viewer in list(self._behind))
 
     def stop(self) -> None:
         """End all waits, and the flusher after one last flush. It does not start again."""

@@ -283,7 +283,8 @@ class TestWaiting:
         [
             ("after=", "after"), ("after=x", "after"), ("after=.1", "after"), ("after=x.-1", "after"),
             ("after=x.²", "after"), ("after=x.٣", "after"), ("after=x." + "1" * 20, "after"),
-            ("after=x.1&wait=26", "wait"), ("after=x.1&wait=-1", "wait"), ("after=x.1&wait=nan", "wait"), ("after=x.1&wait=soon", "wait"),
+            ("after=x.1&wait=26", "wait"), ("after=x.1&wait=-1", "wait"), ("after=x.1&wait=nan", "wait"),
+            ("after=x.1&wait=soon", "wait"),
         ],
     )  # fmt: skip
     def test_a_wrong_argument_is_named(self, site: Site, query: str, field: str) -> None:

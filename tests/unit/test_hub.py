@@ -646,6 +646,24 @@ class TestEnds:
         assert len(owed) >= 2
         assert all(owed)
 
+    def test_it_knows_whether_anything_is_still_to_be_told(self, house: House) -> None:
+        """What a stopping server waits for: marks, and viewers behind; not what a hidden page passes over."""
+        viewer, outbox = house.viewer("ann")
+        assert not house.hub.owing()
+        house.operations.create_task("a", "ann")
+        assert house.hub.owing()
+        house.hub.flush()
+        assert not house.hub.owing()
+        house.operations.update_task_progress("a", "more")
+        house.hub.flush()
+        assert house.hub.owing()
+        viewer.hidden = True
+        assert not house.hub.owing()
+        house.hub.hide(viewer, False)
+        outbox.take()
+        house.hub.flush()
+        assert not house.hub.owing()
+
     def test_nobody_is_owed_what_nobody_sees(self) -> None:
         """Tasks without a viewer leave as if there were no hub."""
         house, _ = self.small()
@@ -927,6 +945,17 @@ class TestFlusher:
         loop.at(5.0)
         loop.run()
         assert (loop.script, loop.pushed) == ([], [5.0])
+
+    def test_starting_says_that_this_process_serves_viewers(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A registry that was loaded before a fork is told in the child, before its first viewer is."""
+        adopted: list[bool] = []
+        monkeypatch.setattr(house.registry, "adopt", lambda: adopted.append(True))
+        hub = Hub(house.registry, house.concurrency, flush_interval=0.05, viewer_timeout=30.0)
+        hub.start()
+        hub.start()
+        assert adopted == [True]
 
     def test_it_starts_once_and_not_again_after_a_stop(self, house: House) -> None:
         """A request that comes in while the server stops starts nothing."""
