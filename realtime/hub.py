@@ -18,13 +18,12 @@ from typing import Any, Final
 import msgspec
 
 from . import protocol
-from .auth import Grant
 from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
-from .outbox import Outbox
 from .protocol import MAX_FLUSH_BYTES, MAX_POLLED_PACKETS, group_room, task_room, user_room
 from .registry.base import Registry, Removed
 from .task import Task
+from .viewer import Viewer as Viewer
 
 log = logging.getLogger("realtime")
 
@@ -37,31 +36,6 @@ MakePacket = Callable[[str, bytes], Any]
 
 #: A packet, its size in bytes, and the task that it shows.
 _Packet = tuple[Any, int, Task | None]
-
-
-class Viewer:
-    """One connected session."""
-
-    __slots__ = (
-        "address", "connection", "dirty", "grant", "hidden", "live", "outbox", "rooms", "session", "tokens", "tokens_at"
-    )  # fmt: skip
-
-    def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outbox) -> None:
-        #: The Socket.IO session id in our namespace, and the Engine.IO one of its connection.
-        self.session = session
-        self.connection = connection
-        self.grant = grant
-        self.address = address
-        self.outbox = outbox
-        self.rooms: set[str] = set()
-        #: What it has still to be told, oldest first: a task id, and its removal if that is what there is to tell.
-        self.dirty: dict[str, Removed | None] = {}
-        #: Its CONNECT answer is written; before that it is told nothing.
-        self.live = False
-        #: Its page is not on the screen.
-        self.hidden = False
-        self.tokens = 0.0
-        self.tokens_at = 0.0
 
 
 class Hub:

@@ -34,7 +34,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_ARGS)
         try:
             server = start(DEMO, env=ENVIRONMENT)
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, locale="en-GB", reduced_motion="reduce")
+            page = browser.new_page(
+                viewport={"width": WIDTH, "height": HEIGHT}, locale="en-GB", reduced_motion="reduce"
+            )
             arrange(Demo(page, server.url).open(), Path(name))
             pictures = {scheme: take(page, scheme) for scheme in SCHEMES}  # at once: the cut lasts for seconds
             page.goto("about:blank")
