@@ -50,7 +50,7 @@ def listen(host: str, port: int) -> Listener:
     """Open the port. Raises `PortTaken`, and `ConfigError` for an address that is not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return Listener(eventlet.listen((host, port), family, backlog=BACKLOG))
+        return Listener(eventlet.listen((host, port), family, backlog=BACKLOG, reuse_port=False))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(host, port, _next_free(host, port, family)) from None
@@ -234,6 +234,7 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
     eventlet.spawn(
         eventlet.wsgi.server, listener, bridge, debug=False, log_output=False,
         max_size=realtime.transport.max_viewers + 1024, socket_timeout=SOCKET_TIMEOUT,
+        minimum_chunk_size=1,  # a stream's pieces leave as they come
         log=logging.getLogger("realtime.wsgi"),
     )  # fmt: skip
     ready()

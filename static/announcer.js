@@ -95,10 +95,7 @@ function speak(text, lang) {
   }
   const region = liveRegion();
   region.lang = words(lang).locale;
-  // A new node, so that the same text twice in a row is news both times.
-  const line = document.createElement("p");
-  line.textContent = text;
-  region.replaceChildren(line);
+  region.textContent = text;
 }
 
 /** @returns {HTMLElement} */

@@ -150,7 +150,7 @@ export class RealtimeTask extends ClientElement {
     this.#answered = true;
     if (task && (task.cancel_requested_at || isFinished(task))) this.#asking = false;
     this.#schedule();
-    if (!task || (before && before.version === task.version && before.epoch === task.epoch)) return;
+    if (!task) return;
 
     const first = before === null;
     const happened = milestone(before, task);

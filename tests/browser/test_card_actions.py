@@ -90,8 +90,9 @@ def test_a_task_that_ends_while_cancelling_is_asked_for_is_no_refusal(stage: Sta
     stage.card().locator("[part=cancel]").evaluate(
         "(button) => { button.click(); fake().put({id: 'a', status: 'completed', result: 'Fine.'}); }"
     )
-    stage.advance(300)
+    stage.advance(2000)
     assert stage.read()["words"] == "Fine."
+    assert stage.heard() == ["Export: done. Fine."]
 
 
 def test_cancel_is_off_while_the_page_is_cut_off(stage: Stage) -> None:

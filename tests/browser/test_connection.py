@@ -169,7 +169,7 @@ def test_clients_are_found_by_name_and_waited_for(stage: Stage) -> None:
 
 
 def test_a_client_may_be_handed_over(stage: Stage) -> None:
-    """The property `client` takes a client or a name, also before the element is defined or placed."""
+    """The property `client` takes a client or a name, before the element is placed."""
     stage.open()
     stage.put("a", server="ada", name="Ada's")
     stage.run(
@@ -185,6 +185,13 @@ def test_a_client_may_be_handed_over(stage: Stage) -> None:
     stage.advance(300)
     assert stage.read()["name"] == "Ada's"
     assert state(stage) == "Live"
+
+
+def test_what_a_page_set_before_the_elements_were_there_holds(stage: Stage) -> None:
+    """Properties and markup of the time before the module was loaded are those of the element."""
+    stage.open(path="/early.html")
+    assert stage.read("a")["name"] == "Ada's"
+    assert stage.read("b")["name"] == "My label"
 
 
 def test_a_page_that_connects_by_itself_is_not_connected_twice(stage: Stage) -> None:

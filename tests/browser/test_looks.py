@@ -99,6 +99,7 @@ def test_without_motion_nothing_moves(new_page: NewPage, static_site: str) -> No
     stage.put("processing-total-known", server="live", status="completed")
     stage.advance(300)
     assert stage.run("() => document.getAnimations().length") == 0
+    assert set(stage.run("() => probe.itemStyles('animationName')")) == {"none"}
     looks = [stage.run("(id) => probe.look(id)", card) for card in stage.run("() => probe.states()")]
     assert {(look["animation"], look["transition"]) for look in looks} == {("none", "0s")}
 
@@ -188,6 +189,8 @@ def test_the_page_chooses_the_language(stage: Stage) -> None:
     assert stage.read()["meta"] == ["12.800 von 20.000 Zeilen"]
     assert stage.card().locator("[part=cancel]").inner_text().split() == ["Abbrechen", "Job", "a"]
     assert stage.read("b")["figure"] == "Fini"
+    stage.show(f"<div lang='fr'>{LIST}</div>")
+    assert stage.read("b")["figure"] == "Fini"  # the language reaches into the list
 
 
 def test_the_page_styles_the_parts_and_tokens(stage: Stage) -> None:
@@ -224,6 +227,10 @@ def test_the_page_may_bring_its_own_result_error_and_actions(stage: Stage) -> No
         seen[task["status"]] = shown
         assert "ours" not in stage.read()["words"]
     assert seen == {"processing": ["actions"], "completed": ["result", "actions"], "failed": ["error", "actions"]}
+    stage.run("() => fake().remove('a')")
+    stage.put("a", status="completed", result=None)  # nothing of ours to show: the page's is shown all the same
+    stage.advance(300)
+    assert stage.page.locator("[slot=result]").is_visible()
 
 
 def test_a_scheme_that_the_page_does_not_have_is_not_taken(new_page: NewPage, static_site: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from support import remote
 from support.process import StartServer
 from support.remote import Remote
-from support.viewer import TASK_EVENTS, Viewer, watching
+from support.viewer import Viewer, watching
 from support.wire import wire
 
 #: How often a push may leave, so that a test which waits for each of them is quick.

@@ -1,8 +1,8 @@
 """An app with tasks, and with pages by which a test drives it and looks into it.
 
-``POST /call/<function>?where=…`` calls a lifecycle function with the JSON arguments of its body, from a view, a thread, a
-pool, a timer or a thread that no patch has made green. *Gates* hold code where the test wants it: what waits at
-one goes on when the test opens it, so that no test needs to guess how long something takes.
+``POST /call/<function>?where=…`` calls a lifecycle function with the JSON arguments of its body, from a view, a
+thread, a pool, a timer or a thread that no patch has made green. *Gates* hold code where the test wants it: what
+waits at one goes on when the test opens it, so that no test needs to guess how long something takes.
 """
 
 from __future__ import annotations
