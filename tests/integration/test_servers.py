@@ -48,7 +48,7 @@ def test_a_task_is_watched_to_its_end(kind: str, server_process: StartServer) ->
     """Each change of a view, a thread, a pool, a timer, a thread that nobody patched and a job arrives, on each
     transport; somebody else hears nothing of it."""
     command, mode, patched = SERVERS[kind]
-    server = remote.start(server_process, command, **QUICK, **(GUNICORN if "gunicorn" in kind else {}))
+    server = remote.start(server_process, command, {**QUICK, **(GUNICORN if "gunicorn" in kind else {})})
     stats = server.stats()
     assert (stats["mode"], stats["engine"], stats["patched"]) == (mode, mode, patched)
     with ExitStack() as stack:
@@ -97,7 +97,7 @@ def watch_a_job(server: Remote, viewers: list[Viewer]) -> None:
 def test_gevent_works_without_gevent_websocket(server_process: StartServer) -> None:
     """Where gevent-websocket is not installed, WebSockets work all the same."""
     command = ["python", "-m", "support.apps.gevent_host", "{port}", "simple"]
-    server = remote.start(server_process, command, **QUICK)
+    server = remote.start(server_process, command, QUICK)
     with watching(server.url, "ada") as viewer:
         live_one_life(server, [viewer], "thread")
     assert "Invalid HTTP" not in server.server.output()
@@ -107,7 +107,7 @@ def test_the_worker_that_gevent_websocket_brings_works(server_process: StartServ
     """The worker class that comes with gevent-websocket gives its own WebSockets, and these work."""
     pytest.importorskip("geventwebsocket")
     worker = "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"
-    server = remote.start(server_process, gunicorn("-k", worker), **QUICK, **GUNICORN)
+    server = remote.start(server_process, gunicorn("-k", worker), {**QUICK, **GUNICORN})
     with watching(server.url, "ada") as viewer:
         live_one_life(server, [viewer], "timer")
 
@@ -130,7 +130,7 @@ def test_a_preloaded_worker_serves_a_viewer_as_its_first_request(server_process:
 @pytest.mark.parametrize("how", ["run", "wsgi"])
 def test_a_wait_over_http_may_come_before_the_first_viewer(how: str, server_process: StartServer) -> None:
     """Whoever comes first finds the way to the hub thread of a patched process."""
-    server = remote.start(server_process, ["python", "-m", "support.apps.eventlet_host", how, "{port}"], **QUICK)
+    server = remote.start(server_process, ["python", "-m", "support.apps.eventlet_host", how, "{port}"], QUICK)
     task_id = server.create("ada")
     task = server.call("get_task_status", task_id=task_id)
     path = f"/realtime/v1/tasks/{task_id}?user=ada&after={task['epoch']}.{task['version']}"
@@ -146,7 +146,7 @@ def test_a_wait_over_http_may_come_before_the_first_viewer(how: str, server_proc
 def test_several_workers_on_memory_are_one_loud_error(server_process: StartServer) -> None:
     """Each process would hold tasks of its own: viewers and requests are refused, and the log says why and what to do,
     once for each process."""
-    server = remote.start(server_process, gunicorn("--workers", "2", "--threads", "4"), **GUNICORN)
+    server = remote.start(server_process, gunicorn("--workers", "2", "--threads", "4"), GUNICORN)
     refusals = [Viewer(server.url, "ada").connect_refused() for _ in range(8)]
     assert set(refusals) == {"multiprocess"}
     status, body = server.request("GET", "/realtime/v1/tasks?user=ada")

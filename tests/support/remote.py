@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,12 @@ def serve(app: str, *arguments: str) -> list[str]:
     return realtime("serve", f"support.apps.{app}", "--port", "{port}", *arguments)
 
 
-def start(start_server: StartServer, command: list[str], *, noisy: bool = False, **settings: str) -> Remote:
-    """Start a server of one of the apps; ``settings`` are environment variables."""
-    return Remote(start_server(command, env=environment(**settings), noisy=noisy))
+def start(
+    start_server: StartServer, command: list[str], also: Mapping[str, str] | None = None, *, noisy: bool = False,
+    **settings: str,
+) -> Remote:  # fmt: skip
+    """Start a server of one of the apps; ``also`` and ``settings`` are environment variables."""
+    return Remote(start_server(command, env=environment(**(also or {}), **settings), noisy=noisy))
 
 
 class Refused(AssertionError):
@@ -120,7 +123,8 @@ class Remote:
 
     def wait_for_stats(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Look until ``condition`` is true of what the server holds. AssertionError if that never is."""
-        return wait_until(self.stats, condition)
+        seen: dict[str, Any] = wait_until(self.stats, condition)
+        return seen
 
     @contextlib.contextmanager
     def in_background(self, method: str, path: str, times: int = 1) -> Iterator[list[tuple[int, str]]]:

@@ -122,7 +122,7 @@ class Wire:
 
     def close(self) -> None:
         """Let go of the connection, without a word."""
-        self.socket.shutdown()
+        self.socket.shutdown()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
