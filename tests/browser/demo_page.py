@@ -77,6 +77,6 @@ class Side:
     def wait_until(self, condition: str, argument: Any = None) -> None:
         """Return when ``condition``, a function of the newest task and an argument in JavaScript, holds."""
         self.section.page.wait_for_function(
-            f"([list, argument]) => list.tasks.length && ({condition})(list.tasks[0], argument)",
+            f"([list, argument]) => list.tasks?.length && ({condition})(list.tasks[0], argument)",
             arg=[self.list.element_handle(), argument],
         )

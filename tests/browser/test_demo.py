@@ -168,11 +168,12 @@ def test_a_second_tab_shows_the_same(demo: Demo, server: ServerProcess) -> None:
     demo.start("weigh")
     first = demo.side("Ada")
     first.wait_until("(task) => task.progress.current > 0")
+    (known,) = first.tasks()
     with demo.page.context.expect_page() as opened:
         demo.page.get_by_role("link", name="a second tab").click()
     opened.value.set_default_timeout(PATIENCE)
     second = Side(opened.value, "Ada")
-    expect(second.cards).to_contain_text("so far")
+    second.wait_until("(task, known) => task.version >= known.version", known)
     for side in (first, second):
         expect(side.cards).to_contain_text("Done")
     assert first.tasks() == second.tasks()
@@ -189,11 +190,8 @@ def test_a_reload_in_mid_job_comes_back_right(demo: Demo) -> None:
     demo.page.reload()
     grace = demo.side("Grace")
     grace.wait_until("(task, before) => task.progress.current > before", before["progress"]["current"])
-    (after,) = grace.tasks()
-    assert (after["task_id"], after["status"]) == (before["task_id"], "processing")
+    assert [task["task_id"] for task in grace.tasks()] == [before["task_id"]]
     expect(demo.page.get_by_role("radio", name="Grace")).to_be_checked()
-    grace.cards.get_by_role("button", name="Cancel").click()
-    expect(grace.cards).to_contain_text("Cancelled")
 
 
 def test_a_restarted_server_is_found_again(
@@ -284,7 +282,7 @@ def test_what_arrived_last_can_be_looked_at(demo: Demo) -> None:
 
 
 def test_the_keyboard_does_everything(demo: Demo) -> None:
-    """Tab leads from the choice to the buttons, each with a name of its own; Enter starts, cancels and dismisses."""
+    """Tab leads from the choice to the buttons, each with a name of its own; Enter starts and cancels."""
     page, grace = demo.page, demo.side("Grace")
     expect(grace.connection).to_contain_text("Live")
     page.keyboard.press("Tab")
@@ -292,13 +290,14 @@ def test_the_keyboard_does_everything(demo: Demo) -> None:
     page.get_by_role("radio", name="Ada").focus()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="Grace")).to_be_checked()
-    for name in ("Survey the standard library", "a good file", "a broken one", "Choose a CSV", "Weigh this Python"):
-        tab_to(page, name)
+    tab_to(page, "Survey the standard library")
     page.keyboard.press("Enter")
     expect(grace.cards).to_have_count(1)
+    for name in ("a good file", "a broken one", "Choose a CSV", "Weigh this Python"):
+        tab_to(page, name)
     tab_to(page, "Cut connection of Ada")
     tab_to(page, "Cut connection of Grace")
-    tab_to(page, "Cancel Weigh this Python")
+    tab_to(page, "Cancel Survey the standard library")
     page.keyboard.press("Enter")
     expect(grace.cards).to_contain_text("Cancelled")
 
