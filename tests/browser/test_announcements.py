@@ -162,3 +162,15 @@ def test_a_long_list_of_updates_says_nothing(stage: Stage) -> None:
         stage.put_all(task)
         stage.advance(1500)
     assert stage.heard() == []
+
+
+def test_a_list_of_a_group_tells_the_ends_of_that_group(stage: Stage) -> None:
+    """What the page does not show it does not speak of."""
+    stage.open("<realtime-tasks group='team:7'></realtime-tasks>")
+    stage.put_all(
+        {"id": "a", "name": "A", "created": 30}, {"id": "b", "name": "B", "created": 20, "groups": ["team:7"]}
+    )
+    stage.advance(2000)
+    stage.put_all({"id": "a", "status": "completed"}, {"id": "b", "status": "completed"})
+    stage.advance(2000)
+    assert stage.heard() == ["B: done."]

@@ -317,3 +317,21 @@ def test_a_wrong_clock_in_the_browser_makes_no_silence(stage: Stage, ahead: int)
     stage.show(CARD)
     shown = stage.read()
     assert (shown["state"], shown["time"], shown["words"]) == ("processing", "started 10 s ago", "Reading")
+
+
+def test_an_element_that_is_moved_keeps_what_it_shows(stage: Stage) -> None:
+    """Taken to another place, with `moveBefore()` too, the card shows the same, and hears what comes next."""
+    stage.open(f"<p></p>{CARD}<div></div>")
+    stage.put("a", percent=5)
+    stage.advance(300)
+    moves = ("place.moveBefore(card, null)", "document.body.append(card)")
+    for percent, move in enumerate(moves, start=6):
+        stage.run(
+            "() => { const card = document.querySelector('realtime-task'), place = document.querySelector('div');"
+            f" {move}; }}"
+        )
+        assert stage.read()["figure"] == f"{percent - 1}%"
+        stage.put("a", percent=percent)
+        stage.advance(300)
+        assert stage.read()["figure"] == f"{percent}%"
+    assert [event["first"] for event in stage.events("change")] == [True, False, False]

@@ -164,6 +164,15 @@ def test_dismissing_hides_the_card_clears_the_task_and_moves_the_focus_on(stage:
     assert stage.asked("remove_task") == [{"task_id": "b"}, {"task_id": "c"}]
 
 
+def test_another_heading_level_keeps_the_focus(stage: Stage) -> None:
+    """The heading is made anew, and has the focus that the old one had."""
+    running(stage)
+    stage.card().evaluate("(element) => { element.focusHeading(); element.setAttribute('heading-level', '5'); }")
+    stage.advance(300)
+    assert stage.run("() => probe.focused()") == "a:name"
+    assert stage.card().locator("h5").inner_text() == "Export"
+
+
 def test_a_page_may_keep_a_task(stage: Stage) -> None:
     """A prevented `realtime-dismiss` hides and clears nothing, and leaves the focus."""
     running(stage, TWO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from browser.conftest import NewPage
 from browser.stage import READ_CARD, Stage
 
 LIST = "<realtime-tasks></realtime-tasks>"
@@ -196,6 +197,30 @@ def test_the_list_tells_ends_that_happen_and_not_those_that_were(stage: Stage) -
     stage.advance(300)
     told = [(event["type"], event["id"], event["target"]) for event in stage.events("completed", "failed")]
     assert sorted(told) == [("completed", "brief", "realtime-tasks"), ("failed", "run", "realtime-tasks")]
+
+
+def test_a_list_that_comes_in_pages_is_no_news(new_page: NewPage, static_site: str) -> None:
+    """What further pages bring takes its place without a movement, an announcement or an event of its end."""
+    stage = Stage(new_page(reduced_motion="no-preference"), static_site)
+    stage.open()
+    stage.put_all(*({"id": name, "created": 90 - at, "status": "completed"} for at, name in enumerate("abcde")))
+    stage.run("() => { fake().pages = [['b', 'c'], ['a']]; }")
+    stage.show(LIST)
+    stage.advance(2000)
+    assert stage.run(SHOWN) == ["e", "d", "c", "b", "a"]
+    assert set(stage.run("() => probe.itemStyles('animationName')")) == {"none"}
+    assert stage.heard() == []
+    assert stage.events("completed") == []
+    assert text(stage, "[part=count]") == "5 finished"
+
+
+def test_a_change_of_one_task_is_no_change_of_the_others(stage: Stage) -> None:
+    """Each card tells its own news, whatever the list is told."""
+    open_list(stage, {"id": "a"}, {"id": "b"})
+    stage.run("() => { events.length = 0; }")
+    stage.put("b", percent=6)
+    stage.advance(300)
+    assert [(event["type"], event["id"]) for event in stage.events()] == [("change", "b")]
 
 
 def test_a_recreated_id_is_a_new_card_at_the_top(stage: Stage) -> None:

@@ -13,6 +13,7 @@ class Server {
   /** Answers to come, by command: {ok: false, error} instead of the usual. */
   refusals = {};
   tasks = new Map(); // the newest snapshots by id
+  pages = []; // ids of older tasks that come by list_tasks, page after page
   hidden = new Set(); // tasks that come only to who subscribes to them
   sockets = new Set();
 
@@ -52,9 +53,10 @@ class Server {
   }
 
   greet(socket) {
-    const tasks = [...this.tasks.values()].filter((task) => !this.hidden.has(task.task_id));
+    const later = new Set([...this.hidden, ...this.pages.flat()]);
+    const tasks = [...this.tasks.values()].filter((task) => !later.has(task.task_id));
     const removed = [...Object.keys(socket.auth.cursors ?? {})].filter((id) => !this.tasks.has(id));
-    socket.hear("tasks_snapshot", { epoch: this.epoch, user_id: this.user, tasks, removed, has_more: false, next: null, server_time: new Date(now()).toISOString() });
+    socket.hear("tasks_snapshot", { epoch: this.epoch, user_id: this.user, tasks, removed, ...this.#rest(), server_time: new Date(now()).toISOString() });
   }
 
   answer(command, message) {
@@ -69,7 +71,15 @@ class Server {
       return { ok: true, task: known(message.task_id) };
     }
     if (command === "remove_task") this.remove(message.task_id);
+    if (command === "list_tasks") {
+      const tasks = (this.pages.shift() ?? []).map(known);
+      return { ok: true, tasks, ...this.#rest() };
+    }
     return { ok: true };
+  }
+
+  #rest() {
+    return { has_more: this.pages.length > 0, next: this.pages.length ? String(this.pages.length) : null };
   }
 
   #tell(event, payload) {
