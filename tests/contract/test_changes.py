@@ -245,6 +245,7 @@ def test_100_percent_does_not_complete(registry: Registry, create: Create) -> No
         ([{"current": 50}, {"total": 200}, {"current": 150}], [50, 50, 75]),
         ([{"percent": 40.0}, {"percent": 30.0}, {"current": 35}], [40, 40, 40]),
         ([{"current": 30, "percent": 60.0}, {"current": 50}], [60, 60]),
+        ([{"current": 50}, {"current": 60, "percent": 10.0}, {"current": 55}], [50, 50, 55]),
         ([{"advance": 10}, {"advance": 15}, {"advance": -5}], [10, 25, 25]),
         ([{"current": 10, "advance": 5}], [15]),
         ([{"current": 500}], [100]),

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from realtime.errors import NotTheServer, TaskNotFound
-from realtime.registry import forks, memory
+from realtime.config import Config
+from realtime.errors import ConfigError, NotTheServer, TaskNotFound
+from realtime.registry import forks, memory, open_registry
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import NewTask, Task, TaskFailure, TaskStatus
 from support.clock import START, Clock
@@ -37,6 +39,19 @@ def registry(clock: Clock) -> MemoryRegistry:
 
 def seen_by(registry: MemoryRegistry, user_id: str = "ada") -> list[str]:
     return [task.task_id for task in registry.list(user_id=user_id, groups=(), limit=999)[0]]
+
+
+def test_it_is_opened_with_the_bounds_of_the_configuration() -> None:
+    """``memory://`` is the registry in memory; a name that is not known is an error which tells the one that is."""
+    registry = open_registry(Config(retention=10.0, max_tasks=3, max_tasks_per_user=2))
+    for task_id in "abc":
+        registry.create(NewTask(task_id, "ada"))
+        registry.complete(task_id, None)
+    assert isinstance(registry, MemoryRegistry)
+    assert seen_by(registry) == ["c", "b"]
+    assert len(registry.expire(time.time() + 11)) == 2
+    with pytest.raises(ConfigError, match="REALTIME_REGISTRY is 'nowhere://'; it may be 'memory://'"):
+        open_registry(Config(registry="nowhere://"))
 
 
 def test_each_registry_has_an_epoch_of_its_own() -> None:

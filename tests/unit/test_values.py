@@ -37,6 +37,10 @@ class Steps(int):
     pass
 
 
+class Weight(float):
+    """A float of a kind of its own, as ``numpy.float64`` is."""
+
+
 class Index:
     """Counts as an int, as NumPy's integers do."""
 
@@ -187,6 +191,7 @@ def test_a_unit_is_a_short_text_or_none() -> None:
         (Steps(3), 3),
         (Index(3), 3),
         (Fraction(1, 4), 0.25),
+        (Weight(0.25), 0.25),
     ],
 )
 def test_numbers_are_stored_as_plain_ones(given: object, stored: float) -> None:
@@ -294,6 +299,7 @@ def test_what_json_knows_is_encoded(value: Any) -> None:
         (Mark.GOOD, b"1"),
         ({Word.TEAM: Word.TEAM}, b'{"team:7":"team:7"}'),
         ({Lazy("k"): [Lazy("v"), Steps(1)]}, b'{"k":["v",1]}'),
+        ([Weight(0.5)], b"[0.5]"),
         (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), b'"2026-01-02T03:04:05Z"'),
         (date(2026, 1, 2), b'"2026-01-02"'),
         (timedelta(seconds=90), b'"PT90S"'),
@@ -350,6 +356,7 @@ def test_what_json_cannot_take_is_named_by_its_path(value: object, message: str)
     [
         ({"a": [math.nan]}, "result.a[0]: nan is not a JSON number; give None in its place"),
         ([1, -math.inf], "result[1]: -inf is not a JSON number; give None in its place"),
+        ([Weight(math.nan)], "result[0]: nan is not a JSON number; give None in its place"),
         (Point(math.inf), "result.x: inf is not a JSON number; give None in its place"),
         (Mark.BAD, "result: nan is not a JSON number; give None in its place"),
         ([2**64], "result[0]: an int of more than 64 bits"),
