@@ -296,8 +296,8 @@ def is_free(registry: MemoryRegistry) -> bool:
     return not thread.is_alive()
 
 
-#: Between the step before these and the next one, the interpreter does not look for signals; a line tracer does.
-UNINTERRUPTED = {"self._release()", "with self._lock:", "self._settling = False"}
+#: Between the step before these and theirs the interpreter does not look for signals; a line tracer does.
+UNINTERRUPTED = {"break", "self._release()", "with self._lock:", "self._settling = False"}
 
 
 def interrupt_at(line: int, call: Callable[[], object]) -> bool:
