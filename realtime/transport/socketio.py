@@ -19,7 +19,7 @@ from engineio.exceptions import EngineIOError
 from socketio import packet as socketio_packet
 
 from ..auth import Grant
-from ..concurrency import Concurrency, EventletConcurrency
+from ..concurrency import Concurrency, EventletConcurrency, patched_mode
 from ..config import Config
 from ..errors import ConfigError, InvalidValue, LimitReached, RealtimeError, ServerStopping, Unauthenticated
 from ..hub import Hub, Viewer
@@ -41,6 +41,12 @@ _TEXT: Final = frozenset("01234")
 
 #: Why a WebSocket is closed (RFC 6455, section 7.4.1).
 GOING_AWAY, UNSUPPORTED_DATA, POLICY_VIOLATION, MESSAGE_TOO_BIG = 1001, 1003, 1008, 1009
+
+#: Its locks and threads are of one world, and what it would wait for of the other: it would stand still for ever.
+_PATCHED_LATE: Final = (
+    "This process was monkey-patched after its Realtime had been made, so no viewer is taken. Patch first: at the top "
+    "of the app's module, or (gunicorn --preload) of gunicorn's configuration file."
+)
 
 #: Finds what a request or handshake may see: its WSGI environ and the ticket it brought.
 Authorise = Callable[[Environ, str | None], Grant | None]
@@ -64,6 +70,8 @@ class SocketIOTransport:
         #: Viewers at once, over all users.
         self.max_viewers = max_viewers
         self._stopping = False
+        self._patched = patched_mode()
+        self._complained = False
         #: Connections without a viewer, and since when; ours alone.
         self._unconnected: dict[str, float] = {}
         #: Connections whose request to watch is being looked at.
@@ -110,6 +118,11 @@ class SocketIOTransport:
     # Connections.
 
     def _handle_open(self, connection: str, environ: Environ) -> Any:
+        if patched_mode() != self._patched:
+            if not self._complained:
+                self._complained = True
+                log.critical("%s", _PATCHED_LATE)
+            return "The server is not set up to answer."
         self._hub.start()
         if self._own:
             if len(self._server.eio.sockets) > self.max_viewers:

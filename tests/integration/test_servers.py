@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+from socketio.exceptions import ConnectionError as Rejected
 
 from support import remote
 from support.process import StartServer
@@ -125,6 +127,28 @@ def test_a_preloaded_worker_serves_a_viewer_as_its_first_request(server_process:
         task_id = server.create("ada")
         event, task = viewer.receive_event()
         assert (event, task["task_id"], task["epoch"]) == ("task_created", task_id, epoch)
+
+
+def test_a_process_that_is_patched_too_late_says_so(server_process: StartServer) -> None:
+    """gunicorn's gevent worker patches itself after --preload has loaded the app: nothing would move, so viewers are
+    turned away, and the log says once what to do."""
+    server = remote.start(server_process, gunicorn("--preload", "-k", "gevent"), noisy=True)
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            Viewer(server.url, "ada").connect()
+    told = [line for line in server.server.output().splitlines() if "monkey-patched after" in line]
+    assert len(told) == 1
+    assert "Traceback" not in server.server.output()
+
+
+def test_a_preloaded_app_that_patches_first_works_on_gevent(server_process: StartServer, tmp_path: Path) -> None:
+    """What the message says helps."""
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text("from gevent import monkey\nmonkey.patch_all()\n")
+    command = gunicorn("--preload", "-k", "gevent", "-c", str(config))
+    server = remote.start(server_process, command, {**QUICK, **GUNICORN})
+    with watching(server.url, "ada") as viewer:
+        live_one_life(server, [viewer], "view")
 
 
 @pytest.mark.parametrize("how", ["run", "wsgi"])
