@@ -1,4 +1,4 @@
-"""One push, encoded once for everybody: a Socket.IO event in an Engine.IO message, as a packet and as a WebSocket frame."""
+"""Pushes, encoded once for everybody: a Socket.IO event in an Engine.IO message, as a packet and as a WebSocket frame."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ def text_frame(payload: bytes) -> bytes:
 
 
 class Frame:
-    """An event for any number of viewers. Each form is made at its first use."""
+    """One event for any number of viewers. Each form of it is made at its first use."""
 
-    __slots__ = ("_packet", "_websocket", "data")
+    __slots__ = ("_data", "_packet", "_websocket", "size")
 
     def __init__(self, namespace: str, event: str, payload: bytes) -> None:
-        #: The Socket.IO packet (https://socket.io/docs/v4/socket-io-protocol/#event).
-        self.data = b'2%b,["%b",%b]' % (namespace.encode(), event.encode(), payload)
+        # A Socket.IO packet: https://socket.io/docs/v4/socket-io-protocol/#event
+        self._data = b'42%b,["%b",%b]' % (namespace.encode(), event.encode(), payload)
+        #: Bytes, without the few of WebSocket's header.
+        self.size = len(self._data)
         self._packet: Any = None
         self._websocket: bytes | None = None
 
@@ -32,12 +34,29 @@ class Frame:
     def packet(self) -> Any:
         """The Engine.IO packet, for queues."""
         if self._packet is None:
-            self._packet = engineio_packet.Packet(engineio_packet.MESSAGE, self.data.decode())
+            self._packet = engineio_packet.Packet(engineio_packet.MESSAGE, self._data[1:].decode())
         return self._packet
 
     @property
     def websocket(self) -> bytes:
         """The WebSocket frame."""
         if self._websocket is None:
-            self._websocket = text_frame(b"4" + self.data)
+            self._websocket = text_frame(self._data)
         return self._websocket
+
+
+class Batch:
+    """The frames of one flush for one viewer; viewers with the same dirty tasks share one."""
+
+    __slots__ = ("_joined", "frames")
+
+    def __init__(self, frames: list[Frame]) -> None:
+        self.frames = frames
+        self._joined: bytes | None = None
+
+    @property
+    def joined(self) -> bytes:
+        """All WebSocket frames in one buffer."""
+        if self._joined is None:
+            self._joined = b"".join([frame.websocket for frame in self.frames])
+        return self._joined

@@ -13,30 +13,37 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Protocol
 
-import msgspec
-
-from . import protocol
 from .auth import Grant
 from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
-from .outbox import Outbox
-from .protocol import MAX_FLUSH_BYTES, MAX_POLLED_PACKETS, group_room, task_room, user_room
+from .flush import Flush
+from .frames import Batch
+from .protocol import NAMESPACE, group_room, task_room, user_room
 from .registry.base import Registry, Removed
 from .task import Task
 
 log = logging.getLogger("realtime")
 
-#: Bytes around a payload in its packet, at most: the event's name, the namespace, the framing.
-ENVELOPE: Final = 96
 
-#: Makes a packet of the transport of an event's name and the JSON of its payload.
-MakePacket = Callable[[str, bytes], Any]
+class Outgoing(Protocol):
+    """The one door to a viewer: a queue (`outbox.Outbox`) or a push socket."""
 
+    #: Monotonic seconds since which it takes nothing; None when it can take a flush.
+    busy_since: float | None
 
-#: A packet, its size in bytes, and the task that it shows.
-_Packet = tuple[Any, int, Task | None]
+    def push(self, batch: Batch) -> int:
+        """Take a flush. Returns how many of its frames are on their way; the others stay dirty."""
+
+    def empty(self) -> bool:
+        """Whether nothing waits to be written."""
+
+    def attach(self, on_ready: Callable[[], None], on_overflow: Callable[[], None]) -> None:
+        """A viewer lives on it from now on. `on_ready` is called when it can take more again."""
+
+    def detach(self) -> None:
+        """The viewer has gone."""
 
 
 class Viewer:
@@ -46,7 +53,7 @@ class Viewer:
         "address", "connection", "dirty", "grant", "hidden", "live", "outbox", "rooms", "session", "tokens", "tokens_at"
     )  # fmt: skip
 
-    def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outbox) -> None:
+    def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outgoing) -> None:
         #: The Socket.IO session id in our namespace, and the Engine.IO one of its connection.
         self.session = session
         self.connection = connection
@@ -68,12 +75,14 @@ class Hub:
     """The index of rooms, the dirty set and the flusher. Nothing runs until the first viewer or waiter comes."""
 
     def __init__(
-        self, registry: Registry, concurrency: Concurrency, *, flush_interval: float, viewer_timeout: float
-    ) -> None:
+        self, registry: Registry, concurrency: Concurrency, *, flush_interval: float, viewer_timeout: float,
+        namespace: str = NAMESPACE,
+    ) -> None:  # fmt: skip
         self._registry = registry
         self._concurrency = concurrency
         self._interval = flush_interval
         self._viewer_timeout = viewer_timeout
+        self._namespace = namespace
         #: Guards rooms, viewers and their dirty sets. Never taken by `mark`; no callback runs under it.
         self._lock = native_lock()
         self._rooms: dict[str, dict[Viewer, None]] = {}
@@ -90,11 +99,10 @@ class Hub:
         self._awake = False
         self._urgent = False
         self._event: Event | None = None
-        self.make_packet: MakePacket = lambda event, payload: (event, payload)
         self.close_viewer: Callable[[Viewer, str], None] = lambda viewer, reason: None
         #: Called about once a second while anybody watches.
         self.on_sweep: list[Callable[[], None]] = []
-        #: How many snapshots were encoded, flushes made and packets handed over since the start.
+        #: How many snapshots were encoded, flushes made and frames handed over since the start.
         self.encodes = self.flushes = self.pushes = 0
         registry.on_change = self.mark
         registry.on_remove = self.mark_removed
@@ -317,8 +325,9 @@ class Hub:
 
         Only the flusher calls this.
         """
-        packets: dict[str | Removed, _Packet] = {}
         created: set[str] = set()
+        flush = Flush(self._registry, self._namespace, created)
+        late: list[Viewer] = []
         with self._lock:
             marks = self._moving = dict(self._dirty)
             for task_id in marks:
@@ -327,21 +336,24 @@ class Hub:
                 self._spread(task_id)
             self._moving = {}
             now = time.monotonic()
-            given = self.pushes
-            for viewer in list(self._behind):
-                if viewer.live and viewer.outbox.busy_since is None:
-                    self._give(viewer, packets, created)
-                if not viewer.dirty:
-                    del self._behind[viewer]
-            if self.pushes > given:
+            behind: dict[Viewer, None] = {}
+            for viewer in self._behind:
+                busy = viewer.outbox.busy_since
+                if busy is None:
+                    if viewer.live:
+                        flush.give(viewer)
+                elif now - busy > self._viewer_timeout:
+                    late.append(viewer)
+                if viewer.dirty:
+                    behind[viewer] = None
+            self._behind = behind
+            self.encodes += flush.encodes
+            self.pushes += flush.given
+            if flush.given:
                 self.flushes += 1
-            late = [
-                viewer for viewer in self._behind
-                if viewer.outbox.busy_since is not None and now - viewer.outbox.busy_since > self._viewer_timeout
-            ]  # fmt: skip
         for viewer in late:
             self.close_viewer(viewer, "takes nothing")
-        return bool(marks) or self.pushes > given
+        return bool(marks) or flush.given > 0
 
     def _spread(self, task_id: str) -> None:
         """Make a marked task dirty for everyone who is in one of its rooms, and wake those who wait for it."""
@@ -369,49 +381,6 @@ class Hub:
                 self._behind.update(members)
                 for viewer in members:
                     viewer.dirty[source.task_id] = news
-
-    def _give(self, viewer: Viewer, packets: dict[str | Removed, _Packet], created: set[str]) -> None:
-        flush: list[Any] = []
-        size = 0
-        most = MAX_POLLED_PACKETS if viewer.outbox.polling else 1_000_000
-        for task_id, removed in list(viewer.dirty.items()):
-            if viewer.hidden and removed is None and not self._ended(task_id):
-                continue
-            key = task_id if removed is None else removed
-            known = packets.get(key)
-            if known is None:
-                known = packets[key] = self._packet(task_id, removed, task_id in created)
-            packet, length, task = known
-            # An id may have come back as somebody else's since it became dirty; then its removal follows.
-            if packet is None or (task is not None and not viewer.grant.may_view(task)):
-                del viewer.dirty[task_id]
-                continue
-            if flush and (size + length > MAX_FLUSH_BYTES or len(flush) >= most):
-                break
-            del viewer.dirty[task_id]
-            flush.append(packet)
-            size += length
-        if flush:
-            self.pushes += len(flush)
-            viewer.outbox.push(flush)
-
-    def _ended(self, task_id: str) -> bool:
-        task = self._registry.get(task_id)
-        return task is None or task.finished
-
-    def _packet(self, task_id: str, removed: Removed | None, created: bool) -> _Packet:
-        """The packet of a removal, or of a task as it is now; no packet if it left after it was marked."""
-        if removed is not None:
-            payload = msgspec.json.encode({"task_id": task_id, "epoch": removed.epoch, "version": removed.version})
-            return self.make_packet(protocol.TASK_REMOVED, payload), len(payload) + ENVELOPE, None
-        task = self._registry.get(task_id)
-        if task is None:
-            return None, 0, None
-        payload = task.encode_push()
-        self.encodes += 1
-        event = protocol.TASK_CREATED if created else protocol.TASK_PROGRESS
-        event = protocol.TERMINAL_EVENTS.get(task.status, event)
-        return self.make_packet(event, payload), len(payload) + ENVELOPE, task
 
     def _sweep(self) -> None:
         self._registry.expire()

@@ -32,7 +32,7 @@ from websockets.frames import CloseCode, Opcode
 from websockets.protocol import SERVER, Protocol, State
 from websockets.utils import accept_key
 
-from ..frames import Frame
+from ..frames import Batch, text_frame
 from ..protocol import MAX_CONTROL_BYTES
 
 log = logging.getLogger("realtime")
@@ -113,11 +113,12 @@ class PushSocket:
         """The viewer has gone; the connection may live on for the host's namespaces."""
         self._on_ready = self._on_overflow = None
 
-    def push(self, data: bytes, frames: list[Frame]) -> int:
-        """Write ``data``, the frames joined, with one system call. Returns how many of them are on their way.
+    def push(self, batch: Batch) -> int:
+        """Write the frames with one system call. Returns how many of them are on their way.
 
         The caller has seen that `busy_since` is None.
         """
+        data, frames = batch.joined, batch.frames
         length = len(data)
         taken = _send(self._fd, data, length, _FLAGS)
         if taken == length:
