@@ -93,7 +93,7 @@ class Realtime(Operations):
         self.concurrency = concurrency.create(config.async_mode or named, config.request_threads)
         self.hub = Hub(
             self.registry, self.concurrency,
-            flush_interval=config.flush_interval, viewer_timeout=config.viewer_timeout,
+            flush_interval=config.flush_interval, viewer_timeout=config.viewer_timeout, namespace=config.namespace,
         )  # fmt: skip
         self.commands = Commands(self, self.hub)
         self.runner = Runner(self, threads=config.threads, context=app.app_context)

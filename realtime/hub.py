@@ -205,6 +205,18 @@ class Hub:
                     self._behind[viewer] = None
         self._ready(viewer)
 
+    def move(self, session: str | None, outbox: Outgoing) -> None:
+        """A viewer is reached through another door from now on: its connection was upgraded."""
+        with self._lock:
+            viewer = self.viewers.get(session) if session is not None else None
+            if viewer is None:
+                return
+            viewer.outbox.detach()
+            viewer.outbox = outbox
+            if viewer.live:
+                outbox.attach(lambda: self._ready(viewer), lambda: self._overflowed(viewer))
+        self._ready(viewer)
+
     def hide(self, viewer: Viewer, hidden: bool) -> None:
         """A hidden page is told of ends only; when it is seen again, it gets what it missed."""
         viewer.hidden = hidden

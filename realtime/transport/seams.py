@@ -75,6 +75,18 @@ def outboxes(server: Any, concurrency: Concurrency) -> None:
         eio._async = {**eio._async, "websocket": open_websocket}
 
 
+def push_sockets(server: Any, concurrency: EventletConcurrency, upgraded: Callable[[Any, Any], None]) -> Any:
+    """Under our server: WebSockets without greenlets (`websocket.PushSockets`), and one sweeper in the place of
+    Engine.IO's service task and of its greenlet per ping.
+    """
+    from .websocket import PushSockets  # only where eventlet serves is it imported
+
+    sockets = PushSockets(server.eio, concurrency, server.eio._async["websocket"], upgraded)
+    server.eio._async = {**server.eio._async, "websocket": sockets.driver}
+    server.eio.start_service_task = False
+    return sockets
+
+
 def native_handlers(server: Any, concurrency: EventletConcurrency, namespace: str) -> None:
     """Under our server: the host's event handlers and background tasks run on native threads, not on the hub's.
 

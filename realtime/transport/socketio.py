@@ -18,7 +18,7 @@ from engineio import packet as engineio_packet
 from socketio import packet as socketio_packet
 
 from ..auth import Grant
-from ..concurrency import Concurrency, EventletConcurrency
+from ..concurrency import Concurrency, EventletConcurrency, server_mode
 from ..config import Config
 from ..errors import ConfigError, InvalidValue, LimitReached, RealtimeError, ServerStopping, Unauthenticated
 from ..hub import Hub, Viewer
@@ -35,6 +35,8 @@ log = logging.getLogger("realtime")
 CONNECT_TIMEOUT = 10.0
 #: Requests a second that a viewer may make, and how many at once after a quiet time.
 REQUEST_RATE, REQUEST_BURST = 50.0, 200.0
+#: What of a handshake's environ is of no use to a later request context.
+_HEAVY = ("wsgi.input", "wsgi.errors", "headers_raw")
 
 #: Finds what a request or handshake may see: its WSGI environ and the ticket it brought.
 Authorise = Callable[[Environ, str | None], Grant | None]
@@ -59,16 +61,18 @@ class SocketIOTransport:
         self.max_viewers = max_viewers
         self._stopping = False
         self._unconnected: dict[str, float] = {}
+        self._sockets: Any = None
         self._ours = re.compile(rf"[0-6](?:\d+-)?{re.escape(self._namespace)}(?:[,?]|$)")
-        self._prefix = f"2{self._namespace},"
 
         seams.own_async_mode(socketio, concurrency.mode)
         seams.outboxes(self._server, concurrency)
         seams.redacted_logs(self._server)
         if isinstance(concurrency, EventletConcurrency):
             seams.native_handlers(self._server, concurrency, self._namespace)
+            if server_mode() is not None:
+                self._sockets = seams.push_sockets(self._server, concurrency, self._upgraded)
+                hub.on_sweep.append(self._sockets.sweep)
         self._take_over()
-        hub.make_packet = self._packet
         hub.close_viewer = self.close
         hub.on_sweep.append(self._sweep)
 
@@ -83,13 +87,6 @@ class SocketIOTransport:
 
     # Packets.
 
-    def _packet(self, event: str, payload: bytes) -> Any:
-        """An EVENT packet (https://socket.io/docs/v4/socket-io-protocol/#event) in an Engine.IO MESSAGE, made once
-        for all.
-        """
-        data = f'{self._prefix}["{event}",{payload.decode()}]'
-        return engineio_packet.Packet(engineio_packet.MESSAGE, data)
-
     def _send(self, connection: str, kind: int, data: Any, id: int | None = None) -> None:
         prefix = f"{kind}{self._namespace}," + ("" if id is None else str(id))
         packet = engineio_packet.Packet(engineio_packet.MESSAGE, prefix + msgspec.json.encode(data).decode())
@@ -103,7 +100,29 @@ class SocketIOTransport:
             if len(self._server.eio.sockets) > self.max_viewers:
                 return "Too many connections"
             self._unconnected[connection] = time.monotonic()
+        if self._sockets is not None:
+            self._sockets.opened(self._server.eio.sockets[connection], environ)
         return self._other_open(connection, environ)
+
+    def _upgraded(self, engine: Any, outbox: Any) -> None:
+        """A long-polling session has become a WebSocket."""
+        session = self._server.manager.sid_from_eio_sid(engine.sid, self._namespace)
+        self._hub.move(session, outbox)
+
+    def _let_go(self, connection: str) -> None:
+        """Identity is known: let go of the WSGI environ, 15 KB a viewer, or of the largest parts of it.
+
+        A host app's own handlers build a request of it, and Flask-SocketIO lets a client into a namespace *without*
+        running its handler when it is gone; so it stays wherever there are any.
+        """
+        environ = self._server.environ.get(connection)
+        if environ is None or self._sockets is None:
+            return
+        if self._own and not (set(self._server.handlers) | set(self._server.namespace_handlers)) - {self._namespace}:
+            self._server.environ[connection] = {}
+            return
+        for key in [key for key in environ if key.startswith(("eventlet.", "realtime.")) or key in _HEAVY]:
+            del environ[key]
 
     def _sweep(self) -> None:
         """Close connections that never asked for a namespace: they cost as much as viewers."""
@@ -143,6 +162,11 @@ class SocketIOTransport:
     def _handle_connect(self, connection: str, namespace: str | None, data: Any) -> None:
         self._unconnected.pop(connection, None)
         if namespace != self._namespace:
+            if connection in self._server.environ and not self._server.environ[connection]:
+                refusal_data = {"message": "Ask for this namespace before any other."}
+                self._server._send_packet(connection, self._server.packet_class(
+                    socketio_packet.CONNECT_ERROR, data=refusal_data, namespace=namespace))  # fmt: skip
+                return
             self._other_connect(connection, namespace, data)
             return
         session = self._server.manager.pre_connect(connection, namespace)
@@ -166,6 +190,7 @@ class SocketIOTransport:
                 self._server.manager.enter_room(session, namespace, user_room(viewer.grant.user_id))
             # Joined above, read here: a change in between is told twice, never lost. Pushes follow the answer.
             self._send(connection, socketio_packet.CONNECT, {"sid": session})
+            self._let_go(connection)
             snapshot, owed = self._commands.snapshot(viewer.grant, auth)
             self._send(connection, socketio_packet.EVENT, [TASKS_SNAPSHOT, snapshot])
             self._hub.open(viewer, owed)
@@ -257,7 +282,7 @@ class SocketIOTransport:
         (A Socket.IO DISCONNECT would tell them to stay away.)
         """
         self._stopping = True
-        for socket in list(self._server.eio.sockets.values()):
+        for socket in list(self._server.eio.sockets.values()):  # push sockets among them
             with contextlib.suppress(Exception):
                 _end(socket, 1001)
 
@@ -268,6 +293,12 @@ def _end(socket: Any, code: int | None) -> None:
     ``code`` is of RFC 6455 section 7.4.1; None cuts the socket off, for a peer that takes no close frame either.
     """
     outbox = socket.queue
+    if hasattr(outbox, "abort"):  # a push socket: ends itself, and the session with it
+        if code is None:
+            outbox.abort("transport error")
+        else:
+            outbox.close(code)
+        return
     websocket = outbox.websocket if isinstance(outbox, Outbox) else None
     with contextlib.suppress(Exception):
         if websocket is not None:

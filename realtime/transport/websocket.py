@@ -331,6 +331,8 @@ class PushSocket:
             self.close(CloseCode.NORMAL_CLOSURE, "client disconnect")
         elif kind == "3":
             self.pinged = None
+        if self._engine.last_ping is not None:  # of a ping that was on its way when the session was upgraded
+            self._engine.last_ping = None
 
     def _upgraded(self) -> None:
         engine = self._engine
@@ -404,6 +406,48 @@ class PushSocket:
         engine.server.sockets.pop(engine.sid, None)
 
 
+class PolledSession:
+    """What the sweeper needs of a long-polling session."""
+
+    __slots__ = ("_engine", "_sockets", "pinged")
+
+    probing = False
+
+    def __init__(self, sockets: PushSockets, engine: Any) -> None:
+        self._sockets = sockets
+        self._engine = engine
+        self.pinged: float | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether Engine.IO has closed it."""
+        return bool(self._engine.closed)
+
+    @property
+    def closing(self) -> bool:
+        """Whether there is nothing to ask any more."""
+        return bool(self._engine.closed or self._engine.upgraded)
+
+    def answered(self) -> None:
+        """A PONG has come. Stands in the place of the session's ``schedule_ping``."""
+        self.pinged = None
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.pinged = time.monotonic()
+        self._engine.queue.put(engineio_packet.Packet(engineio_packet.PING))
+
+    def abort(self, reason: str) -> None:
+        """End the session."""
+        eventlet.spawn_n(self._end, reason)
+
+    def _end(self, reason: str) -> None:
+        if not self.closing:
+            with contextlib.suppress(Exception):
+                self._engine.close(wait=False, abort=True, reason=reason)
+        self._engine.server.sockets.pop(self._engine.sid, None)
+
+
 class PushSockets:
     """All push sockets of one Engine.IO server: its WebSocket driver, and the sweeper that pings them."""
 
@@ -417,7 +461,7 @@ class PushSockets:
         self.took_over = took_over
         self.max_message: int = eio.max_http_buffer_size
         #: When each is due for a ping or a look (monotonic seconds); in that order.
-        self.alive: dict[PushSocket, float] = {}
+        self.alive: dict[PushSocket | PolledSession, float] = {}
         self.closing: dict[PushSocket, float] = {}
 
     def driver(self, handler: Callable[[Any], Any], server: Any) -> Any:
@@ -461,6 +505,14 @@ class PushSockets:
         wsgi.WSGI_LOCAL.already_handled = True
         return ()
 
+    def opened(self, engine: Any, environ: dict[str, Any]) -> None:
+        """A session begins. Its signs of life are ours to ask for, on the monotonic clock, whatever its transport."""
+        engine.last_ping = None  # so that Engine.IO schedules no ping of its own
+        if "transport=websocket" not in environ.get("QUERY_STRING", ""):
+            polled = PolledSession(self, engine)
+            engine.schedule_ping = polled.answered
+            self.alive[polled] = time.monotonic() + self._eio.ping_interval
+
     def sweep(self) -> None:
         """Ping those that are due, drop the silent ones and those that do not answer a close."""
         now = time.monotonic()
@@ -469,20 +521,20 @@ class PushSockets:
             if due > now:
                 break
             del self.alive[push]
+            if push.closing:
+                if isinstance(push, PolledSession) and push.gone:
+                    push.abort("transport close")
+                continue
             if push.probing or (push.pinged is not None and now - push.pinged >= self._eio.ping_timeout):
                 push.abort("ping timeout")
             else:
                 self.alive[push] = now + self._eio.ping_interval
-                if push.pinged is None and not push.closing:
+                if push.pinged is None:
                     push.ping()
         for push, deadline in list(self.closing.items()):
             if deadline <= now:
                 push.abort("transport close")
 
-    def stop(self) -> None:
-        """Close all with 1001 (going away): official clients come back by themselves after that."""
-        for push in list(self.alive):
-            push.close(CloseCode.GOING_AWAY)
 
 
 def _ignore(*_: Any) -> None:
