@@ -13,7 +13,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..concurrency import Concurrency, EventletConcurrency
@@ -118,6 +118,32 @@ def native_handlers(server: Any, concurrency: EventletConcurrency, namespace: st
     server.start_background_task = start_background_task
     server.sleep = sleep_here
     server.eio.create_event = event_here
+
+
+def rooms(server: Any, namespace: str, in_room: Callable[[str], Iterable[tuple[str, str]]]) -> None:
+    """In our namespace the rooms are the hub's, and a session is its own room without a dictionary for it.
+
+    ``in_room`` gives the session and connection ids in one of the hub's rooms. What a host app emits to a user's room, to a
+    session or to a room that it made itself arrives as ever.
+    """
+    manager = server.manager
+    participants = manager.get_participants
+
+    def get_participants(target: str, room: Any) -> Iterator[tuple[str, str]]:
+        if target != namespace or room is None:
+            yield from participants(target, room)
+            return
+        found: dict[str, str] = {}
+        for name in [room] if isinstance(room, str) else room:
+            connection = manager.eio_sid_from_sid(name, namespace)
+            if connection is not None:
+                found[name] = connection
+                continue
+            found.update(in_room(name))
+            found.update(participants(target, name))
+        yield from found.items()
+
+    manager.get_participants = get_participants
 
 
 class _Redact(logging.Filter):

@@ -23,7 +23,7 @@ from ..config import Config
 from ..errors import ConfigError, InvalidValue, LimitReached, RealtimeError, ServerStopping, Unauthenticated
 from ..hub import Hub, Viewer
 from ..outbox import Outbox
-from ..protocol import MAX_MESSAGE_BYTES, TASKS_SNAPSHOT, ConnectAuth, parse, user_room
+from ..protocol import MAX_MESSAGE_BYTES, TASKS_SNAPSHOT, ConnectAuth, parse
 from . import seams
 from .commands import Commands
 from .origin import Environ, behind_proxies, check_origin
@@ -67,6 +67,7 @@ class SocketIOTransport:
         seams.own_async_mode(socketio, concurrency.mode)
         seams.outboxes(self._server, concurrency)
         seams.redacted_logs(self._server)
+        seams.rooms(self._server, self._namespace, self._in_room)
         if isinstance(concurrency, EventletConcurrency):
             seams.native_handlers(self._server, concurrency, self._namespace)
             if server_mode() is not None:
@@ -103,6 +104,9 @@ class SocketIOTransport:
         if self._sockets is not None:
             self._sockets.opened(self._server.eio.sockets[connection], environ)
         return self._other_open(connection, environ)
+
+    def _in_room(self, room: str) -> list[tuple[str, str]]:
+        return [(viewer.session, viewer.connection) for viewer in self._hub.in_room(room)]
 
     def _upgraded(self, engine: Any, outbox: Any) -> None:
         """A long-polling session has become a WebSocket."""
@@ -169,11 +173,12 @@ class SocketIOTransport:
                 return
             self._other_connect(connection, namespace, data)
             return
-        session = self._server.manager.pre_connect(connection, namespace)
-        if session is None:
+        manager = self._server.manager
+        if manager.sid_from_eio_sid(connection, namespace) is not None:
             self._refuse(connection, LimitReached("This connection watches already."))
             return
-        refusal: RealtimeError
+        session = self._server.eio.generate_id()
+        refusal: RealtimeError | None = None
         try:
             viewer, auth = self._admit(connection, session, data)
         except ConfigError as error:  # for whoever runs the server, not for a page
@@ -184,20 +189,24 @@ class SocketIOTransport:
         except Exception:
             log.exception("A viewer was refused because identify or the registry failed.")
             refusal = RealtimeError("The server could not find out who this is.")
-        else:
-            self._server.manager.connect(session, namespace)
-            if viewer.grant.user_id is not None:
-                self._server.manager.enter_room(session, namespace, user_room(viewer.grant.user_id))
-            # Joined above, read here: a change in between is told twice, never lost. Pushes follow the answer.
-            self._send(connection, socketio_packet.CONNECT, {"sid": session})
-            self._let_go(connection)
-            snapshot, owed = self._commands.snapshot(viewer.grant, auth)
-            self._send(connection, socketio_packet.EVENT, [TASKS_SNAPSHOT, snapshot])
-            self._hub.open(viewer, owed)
+        if refusal is not None:
+            self._hub.leave(session)
+            self._refuse(connection, refusal)
             return
-        self._hub.leave(session)
-        self._server.manager.disconnect(session, namespace)
-        self._refuse(connection, refusal)
+        # Registered only now: python-socketio's pre_connect would leave somebody half-connected who receives the host's
+        # broadcasts, and gives each session a room of its own, a dictionary in two directions.
+        manager.basic_enter_room(session, namespace, None, eio_sid=connection)
+        engine = self._server.eio.sockets.get(connection)
+        if engine is None or engine.closing or engine.closed:  # gone while we asked who it is
+            self._hub.leave(session)
+            manager.basic_disconnect(session, namespace)
+            return
+        self._let_go(connection)
+        # Joined above, read here: a change in between is told twice, never lost. Pushes follow the answer.
+        self._send(connection, socketio_packet.CONNECT, {"sid": session})
+        snapshot, owed = self._commands.snapshot(viewer.grant, auth)
+        self._send(connection, socketio_packet.EVENT, [TASKS_SNAPSHOT, snapshot])
+        self._hub.open(viewer, owed)
 
     def _refuse(self, connection: str, error: RealtimeError) -> None:
         refusal = {"message": str(error), "data": {"code": error.code, "message": str(error)}}

@@ -64,7 +64,7 @@ class PushSocket:
     """A viewer's WebSocket. Stands in the place of Engine.IO's queue; all of it runs on the hub thread but `put`."""
 
     __slots__ = (
-        "_engine", "_fd", "_handling", "_inbox", "_on_overflow", "_on_ready", "_parts", "_pending", "_pending_bytes",
+        "_corked", "_engine", "_fd", "_handling", "_inbox", "_on_overflow", "_on_ready", "_parts", "_pending", "_pending_bytes",
         "_protocol", "_reading", "_sockets", "_text", "_writing", "busy_since", "closing", "pinged", "probing",
     )  # fmt: skip
 
@@ -78,6 +78,8 @@ class PushSocket:
         # Bytes that the socket has not taken: the end of the frame in flight, and control frames.
         self._pending: deque[bytes] | None = None
         self._pending_bytes = 0
+        # While a message is handled, what answers it waits here to be written at once; None otherwise.
+        self._corked: list[bytes] | None = None
         # Messages that wait for their turn, and the parts of one that comes in fragments.
         self._inbox: deque[str | bytes] | None = None
         self._handling = False
@@ -118,6 +120,10 @@ class PushSocket:
 
         The caller has seen that `busy_since` is None.
         """
+        if self._corked:
+            self._uncork()
+            if self.busy_since is not None:
+                return 0
         data, frames = batch.joined, batch.frames
         length = len(data)
         taken = _send(self._fd, data, length, _FLAGS)
@@ -150,7 +156,17 @@ class PushSocket:
         encoded = packet.encode()
         self._write(text_frame(encoded.encode()) if isinstance(encoded, str) else _binary_frame(encoded))
 
+    def _uncork(self) -> None:
+        corked, self._corked = self._corked, None
+        if corked:
+            self._write(b"".join(corked))
+
     def _write(self, data: bytes) -> None:
+        if self._corked is not None:
+            self._corked.append(data)
+            return
+        if self._fd < 0:
+            return
         if self._pending:
             self._keep(data)
             if self._pending_bytes > MAX_CONTROL_BYTES and self._on_overflow is not None:
@@ -303,13 +319,16 @@ class PushSocket:
         """Handle what has come in, one after another, where a handler may wait."""
         try:
             while self._inbox and self._protocol is not None and not self.closing:
+                self._corked = []
                 self._receive(self._inbox.popleft())
+                self._uncork()
                 if self._reading is None and self._fd >= 0 and len(self._inbox) < MAX_INBOX // 2:
                     self._listen()
         except Exception:
             log.exception("A message of a viewer failed.")
             self.close(CloseCode.INTERNAL_ERROR)
         finally:
+            self._uncork()
             self._inbox = None
             self._handling = False
 
@@ -356,6 +375,7 @@ class PushSocket:
         if self.closing or protocol is None:
             return
         if protocol.state is State.OPEN:
+            self._uncork()
             protocol.send_close(code)
             for out in protocol.data_to_send():
                 if out:
