@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -10,10 +10,16 @@ from . import protocol
 from .frames import Batch, Frame
 from .protocol import MAX_FLUSH_BYTES
 from .registry.base import Registry, Removed
+from .registry.output import Piece
 from .task import Task
 
 if TYPE_CHECKING:
     from .hub import Viewer
+
+
+#: Of a flush, the bytes that output may take up, so that snapshots find room too; and those of one piece, before JSON.
+MAX_OUTPUT_BYTES: Final = 48 * 1024
+MAX_PIECE_BYTES: Final = 32 * 1024
 
 
 class _Push:
@@ -37,17 +43,41 @@ class Flush:
         self._namespace = namespace
         self._created = created
         self._pushes: dict[str | Removed, _Push | None] = {}
+        self._pieces: dict[tuple[str, str, int], tuple[_Push, int]] = {}
+        self._ends: dict[str, dict[str, int]] = {}
         self._batches: dict[tuple[_Push, ...], Batch] = {}
         #: How many snapshots were encoded, and how many frames handed over.
         self.encodes = self.given = 0
 
     def give(self, viewer: Viewer) -> None:
-        """Hand a viewer what is dirty for it, oldest first, up to `MAX_FLUSH_BYTES`; the rest stays dirty."""
+        """Hand a viewer what it has still to be told, oldest first, up to `MAX_FLUSH_BYTES`; the rest stays.
+
+        Output goes before snapshots, so that a task's end comes after all that it wrote.
+        """
+        pushes: list[_Push] = []
+        told: list[Any] = []
+        if viewer.outputs:
+            self._add_outputs(viewer, pushes, told)
+        self._add_tasks(viewer, pushes, told)
+        if pushes:
+            taken = viewer.outbox.push(pushes[0].alone if len(pushes) == 1 else self._batch(tuple(pushes)))
+            self.given += taken
+            dirty, outputs = viewer.dirty, viewer.outputs
+            for what in told[:taken]:
+                if isinstance(what, str):
+                    del dirty[what]
+                elif outputs is not None:
+                    task_id, stream, end = what
+                    outputs[task_id, stream] = end
+                    if end >= self._end(task_id, stream):
+                        del outputs[task_id, stream]
+        if not viewer.outputs:
+            viewer.outputs = None
+
+    def _add_tasks(self, viewer: Viewer, pushes: list[_Push], told: list[Any]) -> None:
         dirty = viewer.dirty
         user = viewer.grant.user_id
-        pushes: list[_Push] = []
-        told: list[str] = []
-        size = 0
+        size = sum([push.frame.size for push in pushes]) if pushes else 0
         for task_id, removed in list(dirty.items()):
             key = task_id if removed is None else removed
             push = self._pushes[key] if key in self._pushes else self._make(task_id, removed)
@@ -59,19 +89,67 @@ class Flush:
             ):
                 del dirty[task_id]
                 continue
-            if viewer.hidden and not push.finished:
+            if not push.finished:
+                if viewer.hidden:
+                    continue
+            elif viewer.outputs and self._owes_output(viewer, task_id, told):
                 continue
             if pushes and size + push.frame.size > MAX_FLUSH_BYTES:
                 break
             pushes.append(push)
             told.append(task_id)
             size += push.frame.size
-        if not pushes:
-            return
-        taken = viewer.outbox.push(pushes[0].alone if len(pushes) == 1 else self._batch(tuple(pushes)))
-        self.given += taken
-        for task_id in told[:taken]:
-            del dirty[task_id]
+
+    def _add_outputs(self, viewer: Viewer, pushes: list[_Push], told: list[Any]) -> None:
+        assert viewer.outputs is not None
+        size = 0
+        for (task_id, stream), offset in list(viewer.outputs.items()):
+            task = self._registry.get(task_id)
+            if task is None or not viewer.grant.may_view(task) or offset >= self._end(task_id, stream):
+                del viewer.outputs[task_id, stream]
+                continue
+            if viewer.hidden and not task.finished:
+                continue
+            while size < MAX_OUTPUT_BYTES and offset < self._end(task_id, stream):
+                push, offset = self._output(task_id, stream, offset)
+                pushes.append(push)
+                told.append((task_id, stream, offset))
+                size += push.frame.size
+
+    def _owes_output(self, viewer: Viewer, task_id: str, told: list[Any]) -> bool:
+        """Whether output of the task remains that finds no room in this flush."""
+        reached = {what[:2]: what[2] for what in told if not isinstance(what, str)}
+        return any(
+            key[0] == task_id and reached.get(key, offset) < self._end(*key)
+            for key, offset in (viewer.outputs or {}).items()
+        )
+
+    def _end(self, task_id: str, stream: str) -> int:
+        """The end of a stream, the same for everybody in this flush."""
+        ends = self._ends.get(task_id)
+        if ends is None:
+            ends = self._ends[task_id] = self._registry.output_ends(task_id)
+        return ends.get(stream, 0)
+
+    def _output(self, task_id: str, stream: str, offset: int) -> tuple[_Push, int]:
+        """A piece of a stream and where it ends. Viewers that have read as far share it."""
+        known = self._pieces.get((task_id, stream, offset))
+        if known is None:
+            end, most = self._end(task_id, stream), MAX_PIECE_BYTES
+            while True:
+                piece = self._registry.read_output(task_id, stream, offset, end, most) or Piece(end, end, b"")
+                payload = msgspec.json.encode(
+                    {
+                        "task_id": task_id, "stream": stream, "epoch": self._registry.epoch,
+                        "offset": piece.offset, "end": piece.end, "text": piece.data.decode(),
+                    }
+                )  # fmt: skip
+                if len(payload) <= MAX_OUTPUT_BYTES or most <= 1024:
+                    break
+                most //= 2  # control characters grow sixfold in JSON
+            push = _Push(Frame(self._namespace, protocol.TASK_OUTPUT, payload), None)
+            known = self._pieces[task_id, stream, offset] = push, piece.end
+        return known
 
     def _batch(self, pushes: tuple[_Push, ...]) -> Batch:
         batch = self._batches.get(pushes)

@@ -50,7 +50,8 @@ class Viewer:
     """One connected session."""
 
     __slots__ = (
-        "address", "connection", "dirty", "grant", "hidden", "live", "outbox", "rooms", "session", "tokens", "tokens_at"
+        "address", "connection", "declines", "dirty", "grant", "hidden", "live", "outbox", "outputs", "rooms", "session",
+        "tokens", "tokens_at",
     )  # fmt: skip
 
     def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outgoing) -> None:
@@ -63,6 +64,10 @@ class Viewer:
         self.rooms: set[str] = set()
         #: What it has still to be told, oldest first: a task id, and its removal if that is what there is to tell.
         self.dirty: dict[str, Removed | None] = {}
+        #: Output that it has still to be told: a task and a stream, and the offset to go on from. None: nothing.
+        self.outputs: dict[tuple[str, str], int] | None = None
+        #: It wants no output of tasks that it did not ask for.
+        self.declines = False
         #: Its CONNECT answer is written; before that it is told nothing.
         self.live = False
         #: Its page is not on the screen.
@@ -94,6 +99,9 @@ class Hub:
         #: What the flusher has taken out of `_dirty` and not yet given to viewers.
         self._moving: dict[str, bool] = {}
         self._removed: dict[str, Removed] = {}
+        #: Streams that were written to, from which offset on; and how far those of before were given to everybody.
+        self._written: dict[tuple[str, str], int] = {}
+        self._sent: dict[str, dict[str, int]] = {}
         self._waiters: dict[str, dict[Event, None]] = {}
         self._running = self._stopped = False
         self._awake = False
@@ -106,6 +114,7 @@ class Hub:
         self.encodes = self.flushes = self.pushes = 0
         registry.on_change = self.mark
         registry.on_remove = self.mark_removed
+        registry.on_output = self.mark_output
         registry.pinned = self.owes
 
     # Changes: any thread.
@@ -131,6 +140,13 @@ class Hub:
             self._dirty.setdefault(removed.task_id, False)
             self._wake()
 
+    def mark_output(self, task: Task, stream: str, start: int) -> None:
+        """A task has written; ``start`` is the offset of what is new."""
+        if self._running:
+            self._written.setdefault((task.task_id, stream), start)
+            if not self._awake:
+                self._wake()
+
     def _wake(self) -> None:
         self._awake = True
         if self._event is not None:
@@ -144,7 +160,10 @@ class Hub:
         """Whether a connected viewer has still to be told of this task: then it must not be evicted yet."""
         if task_id in self._dirty or task_id in self._moving:
             return True
-        return any(task_id in viewer.dirty for viewer in list(self._behind))
+        return any(
+            task_id in viewer.dirty or (viewer.outputs and any(key[0] == task_id for key in list(viewer.outputs)))
+            for viewer in list(self._behind)
+        )
 
     # Viewers.
 
@@ -201,8 +220,17 @@ class Hub:
             if viewer.session in self.viewers:
                 for task_id in task_ids:
                     viewer.dirty.setdefault(task_id, None)
-                if viewer.dirty:
+                if viewer.dirty or viewer.outputs:
                     self._behind[viewer] = None
+        self._ready(viewer)
+
+    def resume(self, viewer: Viewer, task_id: str, offsets: dict[str, int]) -> None:
+        """Tell a viewer of a task's output from these offsets of its streams on."""
+        with self._lock:
+            if viewer.session in self.viewers:
+                viewer.outputs = viewer.outputs or {}
+                viewer.outputs.update({(task_id, stream): offset for stream, offset in offsets.items()})
+                self._behind[viewer] = None
         self._ready(viewer)
 
     def move(self, session: str | None, outbox: Outgoing) -> None:
@@ -232,6 +260,7 @@ class Hub:
                 for room in list(viewer.rooms):
                     self._exit(viewer, room)
                 viewer.dirty.clear()
+                viewer.outputs = None
                 viewer.outbox.detach()
         return viewer
 
@@ -347,6 +376,10 @@ class Hub:
                     created.add(task_id)
                 self._spread(task_id)
             self._moving = {}
+            # After the marks: what was written before a task's end is found here, and goes before it.
+            written = list(self._written)
+            for key in written:
+                self._spread_output(*key, self._written.pop(key))
             now = time.monotonic()
             behind: dict[Viewer, None] = {}
             for viewer in self._behind:
@@ -356,7 +389,7 @@ class Hub:
                         flush.give(viewer)
                 elif now - busy > self._viewer_timeout:
                     late.append(viewer)
-                if viewer.dirty:
+                if viewer.dirty or viewer.outputs:
                     behind[viewer] = None
             self._behind = behind
             self.encodes += flush.encodes
@@ -365,7 +398,7 @@ class Hub:
                 self.flushes += 1
         for viewer in late:
             self.close_viewer(viewer, "takes nothing")
-        return bool(marks) or flush.given > 0
+        return bool(marks or written) or flush.given > 0
 
     def _spread(self, task_id: str) -> None:
         """Make a marked task dirty for everyone who is in one of its rooms, and wake those who wait for it."""
@@ -373,6 +406,7 @@ class Hub:
         removed = self._removed.pop(task_id, None)
         task = self._registry.get(task_id)
         if removed is not None:
+            self._sent.pop(task_id, None)
             self._reach(removed, removed)
             # The id may come back as somebody else's. Who may see that one too has another room of it, or a ticket.
             for viewer in list(self._rooms.get(task_room(task_id), ())):
@@ -383,16 +417,39 @@ class Hub:
         for event in self._waiters.get(task_id, ()):
             event.set()
 
-    def _reach(self, source: Task | Removed, news: Removed | None) -> None:
+    @staticmethod
+    def _rooms_of(source: Task | Removed) -> list[str]:
         rooms = [task_room(source.task_id), *map(group_room, source.groups)]
         if source.user_id is not None:
             rooms.append(user_room(source.user_id))
-        for room in rooms:
+        return rooms
+
+    def _reach(self, source: Task | Removed, news: Removed | None) -> None:
+        for room in self._rooms_of(source):
             members = self._rooms.get(room)
             if members:
                 self._behind.update(members)
                 for viewer in members:
                     viewer.dirty[source.task_id] = news
+
+    def _spread_output(self, task_id: str, stream: str, start: int) -> None:
+        """Have everyone who watches the task told of its output from ``start`` on."""
+        task = self._registry.get(task_id)
+        if task is None:
+            return
+        sent = self._sent.setdefault(task_id, {})
+        start = max(start, sent.get(stream, 0))
+        sent[stream] = self._registry.output_ends(task_id).get(stream, start)
+        key = (task_id, stream)
+        subscribed = task_room(task_id)
+        for room in self._rooms_of(task):
+            for viewer in self._rooms.get(room, ()):
+                if viewer.declines and room != subscribed:
+                    continue
+                if viewer.outputs is None:
+                    viewer.outputs = {}
+                viewer.outputs.setdefault(key, start)
+                self._behind[viewer] = None
 
     def _sweep(self) -> None:
         self._registry.expire()

@@ -227,6 +227,7 @@ class SocketIOTransport:
         outbox = self._server.eio.sockets[connection].queue
         address = behind_proxies(environ, self._config.trusted_proxies).get("REMOTE_ADDR", "")
         viewer = Viewer(session, connection, grant, address, outbox)
+        viewer.declines = not auth.output
         self._hub.join(
             viewer, per_user=self._config.max_viewers_per_user,
             per_address=self._config.max_viewers_per_address, in_all=self.max_viewers,

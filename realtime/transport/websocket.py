@@ -72,9 +72,7 @@ class PushSocket:
         self._sockets = sockets
         self._engine = engine
         self._fd = fd
-        self._protocol: Protocol | None = Protocol(
-            SERVER, max_size=sockets.max_message, logger=_protocol_log
-        )
+        self._protocol: Protocol | None = Protocol(SERVER, max_size=sockets.max_message, logger=_protocol_log)
         # Bytes that the socket has not taken: the end of the frame in flight, and control frames.
         self._pending: deque[bytes] | None = None
         self._pending_bytes = 0
@@ -471,9 +469,7 @@ class PolledSession:
 class PushSockets:
     """All push sockets of one Engine.IO server: its WebSocket driver, and the sweeper that pings them."""
 
-    def __init__(
-        self, eio: Any, concurrency: Any, fallback: Any, took_over: Callable[[Any, PushSocket], None]
-    ) -> None:
+    def __init__(self, eio: Any, concurrency: Any, fallback: Any, took_over: Callable[[Any, PushSocket], None]) -> None:
         self._eio = eio
         self._fallback = fallback
         self.concurrency = concurrency
@@ -554,7 +550,6 @@ class PushSockets:
         for push, deadline in list(self.closing.items()):
             if deadline <= now:
                 push.abort("transport close")
-
 
 
 def _ignore(*_: Any) -> None:
