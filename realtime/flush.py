@@ -44,10 +44,13 @@ class Flush:
         self._created = created
         self._pushes: dict[str | Removed, _Push | None] = {}
         self._pieces: dict[tuple[str, str, int], tuple[_Push, int]] = {}
+        self._left = False
         self._ends: dict[str, dict[str, int]] = {}
         self._batches: dict[tuple[_Push, ...], Batch] = {}
         #: How many snapshots were encoded, and how many frames handed over.
         self.encodes = self.given = 0
+        #: Whether a viewer that could take more was left with something for the next tick.
+        self.more = False
 
     def give(self, viewer: Viewer) -> None:
         """Hand a viewer what it has still to be told, oldest first, up to `MAX_FLUSH_BYTES`; the rest stays.
@@ -56,6 +59,7 @@ class Flush:
         """
         pushes: list[_Push] = []
         told: list[Any] = []
+        self._left = False
         if viewer.outputs:
             self._add_outputs(viewer, pushes, told)
         self._add_tasks(viewer, pushes, told)
@@ -73,6 +77,8 @@ class Flush:
                         del outputs[task_id, stream]
         if not viewer.outputs:
             viewer.outputs = None
+        if self._left and viewer.outbox.busy_since is None:
+            self.more = True
 
     def _add_tasks(self, viewer: Viewer, pushes: list[_Push], told: list[Any]) -> None:
         dirty = viewer.dirty
@@ -95,6 +101,7 @@ class Flush:
             elif viewer.outputs and self._owes_output(viewer, task_id, told):
                 continue
             if pushes and size + push.frame.size > MAX_FLUSH_BYTES:
+                self._left = True
                 break
             pushes.append(push)
             told.append(task_id)
@@ -115,6 +122,7 @@ class Flush:
                 pushes.append(push)
                 told.append((task_id, stream, offset))
                 size += push.frame.size
+            self._left |= offset < self._end(task_id, stream)
 
     def _owes_output(self, viewer: Viewer, task_id: str, told: list[Any]) -> bool:
         """Whether output of the task remains that finds no room in this flush."""

@@ -396,6 +396,8 @@ class Hub:
             self.pushes += flush.given
             if flush.given:
                 self.flushes += 1
+        if flush.more:
+            self._wake()
         for viewer in late:
             self.close_viewer(viewer, "takes nothing")
         return bool(marks or written) or flush.given > 0
