@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import importlib
 import os
-import socket
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -52,20 +52,29 @@ def patched_mode() -> str | None:
     return None
 
 
-def _native(name: str) -> Callable[[], Any]:
-    """A function of ``_thread`` as it was before any patch."""
+def _original(module: str) -> Any:
+    """A module of the standard library as it was before any patch."""
     mode = patched_mode()
     if mode == "eventlet":
-        original = sys.modules["eventlet.patcher"].original("_thread")
-        return getattr(original, name)  # type: ignore[no-any-return]
+        return sys.modules["eventlet.patcher"].original(module)
     if mode == "gevent":
-        return sys.modules["gevent.monkey"].get_original("_thread", name)  # type: ignore[no-any-return]
-    return getattr(_thread, name)  # type: ignore[no-any-return]
+        return _Unpatched(module)
+    return importlib.import_module(module)
+
+
+class _Unpatched:
+    """What gevent has kept of a module."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return sys.modules["gevent.monkey"].get_original(self._module, name)
 
 
 def native_lock() -> AbstractContextManager[Any]:
     """A lock of the operating system, in a patched process too. Hold it for dictionary work only: no I/O, no switch."""
-    return _native("allocate_lock")()  # type: ignore[no-any-return]
+    return _original("_thread").allocate_lock()  # type: ignore[no-any-return]
 
 
 class Event(Protocol):
@@ -117,27 +126,41 @@ class DaemonPool:
         self._lock = threading.Lock()
         self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._threads = 0
+        #: Threads that wait and were promised no work yet; work that no thread was promised for.
         self._free = 0
+        self._excess = 0
 
     def submit(self, work: Callable[[], None]) -> None:
         """Run it on one of the threads; ``work`` must not raise."""
         with self._lock:
             self._work.put(work)
-            start = self._free < self._work.qsize() and self._threads < self._size
+            # Counted here and not where a thread takes it: until it has, it would look free with nothing left to take.
+            start = not self._free and self._threads < self._size
             if start:
                 self._threads += 1
+            elif self._free:
+                self._free -= 1
+            else:
+                self._excess += 1
         if start:
-            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+            try:
+                threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+            except RuntimeError:  # the system has no thread left: the work stays in line for those that run
+                with self._lock:
+                    self._threads -= 1
+                    self._excess += 1
+                raise
 
     def _run(self) -> None:
         while True:
-            with self._lock:
-                self._free += 1
             work = self._work.get()
-            with self._lock:
-                self._free -= 1
             work()
             del work  # a waiting thread must not keep the last job's arguments alive
+            with self._lock:
+                if self._excess:
+                    self._excess -= 1
+                else:
+                    self._free += 1
 
 
 class Concurrency(ABC):
@@ -185,7 +208,7 @@ class _GreenConcurrency(Concurrency):
     """What eventlet and gevent have in common: one hub thread, and a way to it."""
 
     def __init__(self) -> None:
-        self._ident: Callable[[], int] = _native("get_ident")
+        self._ident: Callable[[], int] = _original("_thread").get_ident
         self._hub: tuple[int, int] | None = None
 
     def on_hub(self) -> bool:
@@ -253,18 +276,20 @@ class EventletConcurrency(_GreenConcurrency):
         from eventlet import hubs
 
         self._soon.clear()
-        self._reader, self._writer = socket.socketpair()
-        # The raw sockets, whatever the process has patched: both ends must be non-blocking system calls.
+        # System calls that do not block, whatever the process has patched: a green one would wait on the hub, from
+        # the hub itself or from a thread that has none.
+        self._os = _original("os")
+        self._reader, self._writer = _original("socket").socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
         self._write_fd = self._writer.fileno()
-        os.set_blocking(self._write_fd, False)
-        os.set_blocking(self._reader.fileno(), False)
         hub = hubs.get_hub()
         hub.add(hub.READ, self._reader.fileno(), self._drain, lambda *_: None, lambda *_: None)
 
     def _drain(self, _fd: int) -> None:
         # A hub callback must not raise: it would be called again and again.
         with contextlib.suppress(OSError):
-            os.read(self._reader.fileno(), 4096)
+            self._os.read(self._reader.fileno(), 4096)
         self._woken = False
         while self._soon:
             self._soon.popleft()()
@@ -277,13 +302,13 @@ class EventletConcurrency(_GreenConcurrency):
             if not self._woken:
                 self._woken = True
                 with contextlib.suppress(OSError):  # full means that a wake-up is on its way
-                    os.write(self._write_fd, b"\0")
+                    self._os.write(self._write_fd, b"\0")
 
     def call_from_signal(self, function: Callable[[], None]) -> None:
         """`call_soon` for a signal handler: it runs on the hub thread, yet perhaps in the middle of the hub."""
         self._soon.append(function)
         with contextlib.suppress(OSError):
-            os.write(self._write_fd, b"\0")
+            self._os.write(self._write_fd, b"\0")
 
     def run_on_hub(self, function: Callable[[], _T]) -> _T:
         """From another native thread: run a function that may wait on a green thread, and wait for what it returns."""

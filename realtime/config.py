@@ -61,7 +61,8 @@ class Config:
     ticket_age: float = 3600.0
     #: Jobs that run at once (native threads); more wait as ``pending``.
     threads: int = 16
-    #: Requests, handlers and ``identify`` calls that run at once under ``realtime serve`` (native threads).
+    #: Requests, handlers and ``identify`` calls that run at once under ``realtime serve`` (native threads). Under other
+    #: servers with threads (set it to their number) half as many requests may wait for a change.
     request_threads: int = 40
     #: What a page is told of an exception that is not a ``TaskError``: ``message``, ``type`` or ``none``.
     error_detail: str = "message"
@@ -174,7 +175,7 @@ _RULES: dict[str, _Rule] = {
     "threads": _between(1, 1024, "threads"),
     "request_threads": _between(1, 1024, "threads"),
     "max_name": _between(1, 1_000, "characters"),
-    "max_message": _between(1, 4_000, "characters"),
+    "max_message": _between(100, 4_000, "characters"),
     "max_metadata": _between(2, 16 * 1024, "bytes"),
     "max_result": _between(2, 16 * 1024 * 1024, "bytes"),
     "max_details": _between(2, 16 * 1024, "bytes"),

@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import secrets
+import time
 import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from functools import partial
@@ -25,7 +26,7 @@ from .config import Config
 from .errors import ConfigError, NoRealtime
 from .handle import Handle, track
 from .hub import Hub
-from .operations import Operations, TaskId, UserId
+from .operations import Operations, TaskId, UserId, Word
 from .protocol import MAX_MESSAGE_BYTES, user_room
 from .registry import open_registry
 from .runner import Job, Runner
@@ -38,6 +39,8 @@ from .transport.socketio import SocketIOTransport
 log = logging.getLogger("realtime")
 
 URL_PREFIX = "/realtime"
+#: Seconds that last words get on their way out.
+LAST_WORDS = 1.0
 _T = TypeVar("_T")
 _Identify = Callable[[flask.Request], Any]
 
@@ -164,17 +167,27 @@ class Realtime(Operations):
         return None if grant is None else grant.user_id
 
     def stop(self) -> None:
-        """End jobs and waits, and send viewers away to come back later. Called by our server; a host may call it
-        too.
+        """End jobs, tell it to whoever watches, end waits, and send viewers away to come back later.
+
+        Takes three seconds at most, for viewers that take nothing. Called by our server; a host may call it too.
         """
         self.runner.stop()
+        self._wait_until(lambda: not self.hub.owing() and not self.transport.pending())
         self.hub.stop()
+        self.transport.stop()
+        self._wait_until(self.transport.closed)
+
+    def _wait_until(self, done: Callable[[], bool]) -> None:
+        pause, over = self.concurrency.event(), time.monotonic() + LAST_WORDS
+        while not done() and time.monotonic() < over:
+            pause.wait(0.01)
 
     # Pages.
 
     def head(self) -> Markup:
         """What a page needs in its ``<head>``: ``{{ realtime_head() }}`` in a template."""
-        if self.app.extensions.get("socketio") is not self.socketio:
+        registered: Any = self.app.extensions.get("socketio")
+        if registered is not self.socketio:
             raise ConfigError("The app got another SocketIO after its Realtime. Make the SocketIO first, or pass it.")
         root = flask.request.script_root if flask.has_request_context() else ""
         settings = {
@@ -190,12 +203,12 @@ class Realtime(Operations):
 
     # Jobs.
 
-    def task(self, task_id: TaskId) -> Handle:
-        """The handle of a task that exists; also a context manager. Raises `TaskNotFound`."""
-        return Handle(self, self.require(task_id).task_id)
+    def task(self, task_id: TaskId, *, passthrough: tuple[type[BaseException], ...] = ()) -> Handle:
+        """The handle of a task that exists; also a context manager, as `progress`. Raises `TaskNotFound`."""
+        return Handle(self, self.require(task_id).task_id, passthrough=passthrough)
 
     def progress(
-        self, *, user_id: UserId | None = None, name: str | None = None, total: float | None = None,
+        self, *, user_id: UserId | Word | None = None, name: str | None = None, total: float | None = None,
         unit: str | None = None, task_id: TaskId | None = None, message: str | None = "Starting...",
         metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
         passthrough: tuple[type[BaseException], ...] = (),
@@ -212,7 +225,7 @@ class Realtime(Operations):
         return Handle(self, task.task_id, passthrough=passthrough)
 
     def track(
-        self, iterable: Iterable[_T], *, user_id: UserId | None = None, name: str | None = None,
+        self, iterable: Iterable[_T], *, user_id: UserId | Word | None = None, name: str | None = None,
         total: float | None = None, unit: str | None = None, task_id: TaskId | None = None,
         message: str | None = "Starting...", metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
     ) -> Generator[_T]:  # fmt: skip
@@ -226,7 +239,7 @@ class Realtime(Operations):
         )  # fmt: skip
 
     def start(
-        self, function: Callable[..., Any], *args: Any, user_id: UserId | None = None, name: str | None = None,
+        self, function: Callable[..., Any], *args: Any, user_id: UserId | Word | None = None, name: str | None = None,
         task_id: TaskId | None = None, kwargs: Mapping[str, Any] | None = None, total: float | None = None,
         unit: str | None = None, metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
     ) -> Task:  # fmt: skip

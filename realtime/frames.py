@@ -1,4 +1,5 @@
-"""Pushes, encoded once for everybody: a Socket.IO event in an Engine.IO message, as a packet and as a WebSocket frame."""
+"""Pushes, encoded once for everybody: a Socket.IO event in an Engine.IO message, as a packet and as a WebSocket
+frame."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from .errors import TaskAlreadyFinished, TaskCancelled, TaskNotFound
-from .operations import Operations, TaskId, UserId, _Word
+from .operations import Operations, TaskId, UserId, Word
 from .task import CANCELLED, Task
 
 log = logging.getLogger("realtime")
@@ -51,10 +51,12 @@ class Handle:
     it raises that. To complete or to fail before wins over the request.
 
     In a ``with`` block (`handle` says how it ends the task) a pending task starts at the beginning. To enter raises
-    `TaskNotFound`, and `TaskCancelled` or `TaskAlreadyFinished` for a task that has ended.
+    `TaskNotFound`, and `TaskCancelled` or `TaskAlreadyFinished` for a task that has ended. A block stands for the task
+    that it was entered with: if that has ended and been cleared, and a new one has got its id, then the block is asked
+    to stop, and does not end what is not its own.
     """
 
-    __slots__ = ("__weakref__", "_operations", "_passthrough", "task_id")
+    __slots__ = ("__weakref__", "_operations", "_order", "_passthrough", "task_id")
 
     def __init__(
         self, operations: Operations, task_id: str, *, passthrough: tuple[type[BaseException], ...] = ()
@@ -63,6 +65,8 @@ class Handle:
         self.task_id = task_id
         self._operations = operations
         self._passthrough = passthrough
+        #: Tells the task of the block from an earlier or later one of the same id; None outside a block.
+        self._order: int | None = None
 
     def __repr__(self) -> str:
         return f"<Handle of {self.task_id!r}>"
@@ -82,7 +86,8 @@ class Handle:
     @property
     def cancelled(self) -> bool:
         """Whether the task was asked to stop. Raises `TaskNotFound` once it has ended and been cleared."""
-        return _asked_to_stop(self.snapshot)
+        task = self.snapshot
+        return _asked_to_stop(task) or self._is_other(task)
 
     def raise_if_cancelled(self) -> None:
         """Raise `TaskCancelled` if the task was asked to stop."""
@@ -111,7 +116,7 @@ class Handle:
             )  # fmt: skip
         except TaskAlreadyFinished as finished:
             raise self._reason(finished) from None
-        if task.cancel_requested_at is not None:
+        if task.cancel_requested_at is not None or self._is_other(task):
             raise TaskCancelled(self.task_id)
         return task
 
@@ -163,6 +168,7 @@ class Handle:
 
     def complete(self, result: Any = None) -> Task:
         """As `complete_task`."""
+        self._raise_if_other()
         try:
             return self._operations.complete_task(self.task_id, result)
         except TaskAlreadyFinished as finished:
@@ -178,6 +184,7 @@ class Handle:
         details: Mapping[str, Any] | None = None,
     ) -> Task:
         """As `fail_task`."""
+        self._raise_if_other()
         try:
             return self._operations.fail_task(
                 self.task_id, error, code=code, type=type, retryable=retryable, details=details
@@ -187,6 +194,7 @@ class Handle:
 
     def cancel(self) -> Task:
         """End the task as cancelled: the answer to a request to stop (as ``cancel_task(…, done=True)``)."""
+        self._raise_if_other()
         try:
             return self._operations.cancel_task(self.task_id, done=True)
         except TaskAlreadyFinished as finished:
@@ -197,11 +205,19 @@ class Handle:
         task = self._operations.get_task_status(self.task_id)
         return finished if task is None or not _asked_to_stop(task) else TaskCancelled(self.task_id)
 
+    def _is_other(self, task: Task | None) -> bool:
+        """Whether that is another task, which has got this one's id since the block began."""
+        return self._order is not None and task is not None and task.info.order != self._order
+
+    def _raise_if_other(self) -> None:
+        if self._is_other(self._operations.get_task_status(self.task_id)):
+            raise TaskCancelled(self.task_id)
+
     # As a block.
 
     def __enter__(self) -> Handle:
         try:
-            self._operations.start_task(self.task_id)
+            self._order = self._operations.start_task(self.task_id).info.order
         except TaskAlreadyFinished as finished:
             raise self._reason(finished) from None
         return self
@@ -210,25 +226,25 @@ class Handle:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is None:
-            with contextlib.suppress(TaskAlreadyFinished, TaskNotFound):  # not found: ended, and cleared since
-                self._operations.complete_task(self.task_id)
+            # Cancelled, or another's by now: this one has ended already. Not found: and has been cleared.
+            with contextlib.suppress(TaskAlreadyFinished, TaskCancelled, TaskNotFound):
+                self.complete()
         elif not isinstance(error, self._passthrough):
             self._end_by(error)
 
     def _end_by(self, error: BaseException) -> None:
         """End the task as the table above says. Never raises: ``error`` is what the caller has to see."""
-        operations, task_id = self._operations, self.task_id
         try:
             if isinstance(error, TaskCancelled | KeyboardInterrupt):
-                operations.cancel_task(task_id, done=True)
+                self.cancel()
             elif isinstance(error, Exception):
-                operations.fail_task(task_id, error)
+                self.fail(error)
             else:
-                operations.fail_task(task_id, _ABANDONED_MESSAGE, code=ABANDONED)
-        except (TaskAlreadyFinished, TaskNotFound):
+                self.fail(_ABANDONED_MESSAGE, code=ABANDONED)
+        except (TaskAlreadyFinished, TaskCancelled, TaskNotFound):
             pass
         except Exception:
-            log.exception("The end of the task %s could not be stored.", task_id)
+            log.exception("The end of the task %s could not be stored.", self.task_id)
 
 
 class _Stdout(io.TextIOBase):
@@ -251,7 +267,7 @@ def track(
     iterable: Iterable[_T],
     *,
     task_id: TaskId | None = None,
-    user_id: UserId | _Word | None = None,
+    user_id: UserId | Word | None = None,
     name: str | None = None,
     total: float | None = None,
     unit: str | None = None,

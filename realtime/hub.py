@@ -13,67 +13,17 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
-from .auth import Grant
 from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
 from .flush import Flush
-from .frames import Batch
 from .protocol import NAMESPACE, group_room, task_room, user_room
 from .registry.base import Registry, Removed
 from .task import Task
+from .viewer import Outgoing
+from .viewer import Viewer as Viewer
 
 log = logging.getLogger("realtime")
-
-
-class Outgoing(Protocol):
-    """The one door to a viewer: a queue (`outbox.Outbox`) or a push socket."""
-
-    #: Monotonic seconds since which it takes nothing; None when it can take a flush.
-    busy_since: float | None
-
-    def push(self, batch: Batch) -> int:
-        """Take a flush. Returns how many of its frames are on their way; the others stay dirty."""
-
-    def empty(self) -> bool:
-        """Whether nothing waits to be written."""
-
-    def attach(self, on_ready: Callable[[], None], on_overflow: Callable[[], None]) -> None:
-        """A viewer lives on it from now on. `on_ready` is called when it can take more again."""
-
-    def detach(self) -> None:
-        """The viewer has gone."""
-
-
-class Viewer:
-    """One connected session."""
-
-    __slots__ = (
-        "address", "connection", "declines", "dirty", "grant", "hidden", "live", "outbox", "outputs", "rooms", "session",
-        "tokens", "tokens_at",
-    )  # fmt: skip
-
-    def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outgoing) -> None:
-        #: The Socket.IO session id in our namespace, and the Engine.IO one of its connection.
-        self.session = session
-        self.connection = connection
-        self.grant = grant
-        self.address = address
-        self.outbox = outbox
-        self.rooms: set[str] = set()
-        #: What it has still to be told, oldest first: a task id, and its removal if that is what there is to tell.
-        self.dirty: dict[str, Removed | None] = {}
-        #: Output that it has still to be told: a task and a stream, and the offset to go on from. None: nothing.
-        self.outputs: dict[tuple[str, str], int] | None = None
-        #: It wants no output of tasks that it did not ask for.
-        self.declines = False
-        #: Its CONNECT answer is written; before that it is told nothing.
-        self.live = False
-        #: Its page is not on the screen.
-        self.hidden = False
-        self.tokens = 0.0
-        self.tokens_at = 0.0
 
 
 class Hub:
@@ -172,6 +122,7 @@ class Hub:
         with self._lock:
             if self._running or self._stopped:
                 return
+            self._registry.adopt()  # no request of Flask's may have come before the first viewer
             self._concurrency.attach()
             self._event = self._concurrency.event()
             self._running = True
@@ -322,6 +273,12 @@ class Hub:
                 del waiting[event]
                 if not waiting:
                     del self._waiters[task_id]
+
+    def owing(self) -> bool:
+        """Whether anybody has still to be told anything. (A hidden page is told of ends only.)"""
+        if self._running and (self._dirty or self._moving):
+            return True
+        return any(viewer.live and not viewer.hidden for viewer in list(self._behind))
 
     def stop(self) -> None:
         """End all waits, and the flusher after one last flush. It does not start again."""

@@ -10,14 +10,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .extension import current as _realtime
-from .operations import ANYBODY, TaskId, TaskPage, UserId, _Word
+from .operations import ANYBODY, TaskId, TaskPage, UserId, Word
 from .registry.base import Removed
 from .task import Task
 
 
 def create_task(
     task_id: TaskId | None = None,
-    user_id: UserId | _Word | None = None,
+    user_id: UserId | Word | None = None,
     *,
     name: str | None = None,
     status: str = "processing",
@@ -78,7 +78,7 @@ def cancel_task(task_id: TaskId, *, done: bool = False) -> Task:
     return _realtime().cancel_task(task_id, done=done)
 
 
-def get_task_status(task_id: TaskId, *, user_id: UserId | _Word | None = ANYBODY) -> Task | None:
+def get_task_status(task_id: TaskId, *, user_id: UserId | Word | None = ANYBODY) -> Task | None:
     """The newest snapshot of a task, or None: see `Realtime.get_task_status`."""
     return _realtime().get_task_status(task_id, user_id=user_id)
 

@@ -25,7 +25,7 @@ TaskId = str | int | UUID
 UserId = str | int
 
 
-class _Word:
+class Word:
     """A value that is none of the user's."""
 
     def __init__(self, name: str) -> None:
@@ -36,9 +36,9 @@ class _Word:
 
 
 #: As ``user_id`` of a new task: it has no owner, and is seen through tickets and groups only.
-NOBODY: Final = _Word("NOBODY")
+NOBODY: Final = Word("NOBODY")
 #: As ``user_id`` of `get_task_status`: whoever owns it.
-ANYBODY: Final = _Word("ANYBODY")
+ANYBODY: Final = Word("ANYBODY")
 
 #: What the page is told of an exception whose text it must not see.
 JOB_FAILED: Final = "The job failed."
@@ -63,7 +63,7 @@ class Operations:
     def create_task(
         self,
         task_id: TaskId | None = None,
-        user_id: UserId | _Word | None = None,
+        user_id: UserId | Word | None = None,
         *,
         name: str | None = None,
         status: str = "processing",
@@ -157,8 +157,8 @@ class Operations:
     def append_output(self, task_id: TaskId, text: str, *, stream: str = "output") -> int:
         """Append to what a task has written (log lines, generated text); returns the stream's end, in bytes of UTF-8.
 
-        Every piece is delivered whole and in order, while the newest ``REALTIME_OUTPUT_TAIL`` bytes are kept; before the
-        task's end it arrives before that. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
+        Every piece is delivered whole and in order, while the newest ``REALTIME_OUTPUT_TAIL`` bytes are kept; before
+        the task's end it arrives before that. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
         """
         if type(text) is not str or not text.isascii():
             text = values.text("text", text, self.config.output_tail)
@@ -217,7 +217,7 @@ class Operations:
         task_id = _id(task_id)
         return self.registry.cancel(task_id) if done else self.registry.request_cancel(task_id)
 
-    def get_task_status(self, task_id: TaskId, *, user_id: UserId | _Word | None = ANYBODY) -> Task | None:
+    def get_task_status(self, task_id: TaskId, *, user_id: UserId | Word | None = ANYBODY) -> Task | None:
         """The newest snapshot, or None. With ``user_id``, None also for a task of somebody else."""
         task = self.registry.get(_id(task_id))
         if task is not None and user_id is not ANYBODY:

@@ -21,7 +21,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from .concurrency import DaemonPool, native_lock
 from .errors import ServerStopping, TaskAlreadyFinished, TaskCancelled, TaskNotFound
 from .handle import SERVER_STOPPED, Handle
-from .operations import Operations, TaskId, UserId, _Word
+from .operations import Operations, TaskId, UserId, Word
 from .task import Task
 
 log = logging.getLogger("realtime")
@@ -92,7 +92,7 @@ class Runner:
         self,
         function: Callable[..., Any],
         *args: Any,
-        user_id: UserId | _Word | None = None,
+        user_id: UserId | Word | None = None,
         name: str | None = None,
         task_id: TaskId | None = None,
         kwargs: Mapping[str, Any] | None = None,
@@ -119,13 +119,8 @@ class Runner:
             message=None, total=total, unit=unit, metadata=metadata, cancellable=True, groups=groups,
         )  # fmt: skip
         work = _Work(Handle(self._operations, task.task_id), function, args, kwargs)
-        with self._lock:
-            if self._pool is None:
-                self._pool = self._new_pool(self._threads, "realtime-job")
-            pool = self._pool
-            self._works[task.task_id] = work
-            stopping = self._stopping
-        if stopping:  # since it was asked above: `stop` has not seen this one
+        pool = self._admit(work)
+        if pool is None:  # the stop came after the question above, and has not seen this one
             self._fail(work, _STOPPED_MESSAGE, code=SERVER_STOPPED, retryable=True)
             raise ServerStopping("The server is stopping and takes no new jobs.")
         try:
@@ -135,6 +130,16 @@ class Runner:
             self._forget(work)
             raise
         return task
+
+    def _admit(self, work: _Work) -> Pool | None:
+        """The pool for it; None if the server is stopping."""
+        with self._lock:
+            if self._stopping:
+                return None
+            if self._pool is None:
+                self._pool = self._new_pool(self._threads, "realtime-job")
+            self._works[work.handle.task_id] = work
+            return self._pool
 
     def stop(self) -> None:
         """Take no more jobs, and fail those that wait or run with code ``server_stopped``; waits for none of them.
@@ -181,7 +186,7 @@ class Runner:
                 result = work.function(handle, *work.args, **work.kwargs)
             # After the context: what the app does at its end (a commit, say) belongs to the job.
             with contextlib.suppress(TaskAlreadyFinished):  # the job has said its end itself
-                self._operations.complete_task(handle.task_id, result)
+                handle.complete(result)
 
     def _forget(self, work: _Work) -> None:
         with self._lock:
@@ -220,7 +225,7 @@ class Job(Generic[_R]):
         return self._function(task, *args, **kwargs)
 
     def start(
-        self, *args: Any, user_id: UserId | _Word | None = None, task_id: TaskId | None = None, **kwargs: Any
+        self, *args: Any, user_id: UserId | Word | None = None, task_id: TaskId | None = None, **kwargs: Any
     ) -> Task:
         """Start ``function(task, *args, **kwargs)`` as a task; returns its first snapshot.
 

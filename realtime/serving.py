@@ -23,7 +23,7 @@ from flask import Flask
 
 from .concurrency import EventletConcurrency
 from .errors import ConfigError
-from .extension import Realtime
+from .extension import LAST_WORDS, Realtime
 
 log = logging.getLogger("realtime")
 
@@ -33,8 +33,6 @@ StartResponse = Callable[..., Any]
 BACKLOG: Final = 4096
 #: Seconds without a byte after which a connection that is in the middle of a request is closed.
 SOCKET_TIMEOUT: Final = 65.0
-#: Seconds that last words get on their way out.
-LAST_WORDS: Final = 1.0
 #: Errors of ``accept`` that mean that we, and not the connection, are short of something.
 _SHORT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -52,7 +50,7 @@ def listen(host: str, port: int) -> Listener:
     """Open the port. Raises `PortTaken`, and `ConfigError` for an address that is not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return Listener(eventlet.listen((host, port), family, backlog=BACKLOG))
+        return Listener(eventlet.listen((host, port), family, backlog=BACKLOG, reuse_port=False))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(host, port, _next_free(host, port, family)) from None
@@ -153,6 +151,8 @@ class Bridge:
         self._realtime = realtime
         self._concurrency = concurrency
         self._socketio_path = realtime.socketio.sockio_mw.engineio_path
+        #: Requests that wait for a change.
+        self.waiting = 0
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(self._socketio_path):
@@ -162,12 +162,16 @@ class Bridge:
         environ["wsgi.input"] = _Input(environ["wsgi.input"], self._concurrency)
         del environ["eventlet.input"]
         parked: list[tuple[str, float, Callable[[], bool]]] = []
-        answer = self._concurrency.execute(lambda: _Answer(self._app, {**environ, "realtime.park": parked}))
+        answer = self._concurrency.execute(lambda: _ask(self._app, {**environ, "realtime.park": parked}))
         if parked:
             # The view would wait for a change: that is done here, by a green thread, and then the view is asked again.
             self._concurrency.execute(answer.close)
-            self._realtime.hub.wait(*parked[0])
-            answer = self._concurrency.execute(lambda: _Answer(self._app, {**environ, "realtime.parked": True}))
+            self.waiting += 1
+            try:
+                self._realtime.hub.wait(*parked[0])
+                answer = self._concurrency.execute(lambda: _ask(self._app, {**environ, "realtime.parked": True}))
+            finally:
+                self.waiting -= 1
         start_response(answer.status, answer.headers)
         if answer.whole is not None:
             return [answer.whole]
@@ -180,6 +184,15 @@ class Bridge:
                     yield chunk
         finally:
             self._concurrency.execute(answer.close)
+
+
+def _ask(app: Any, environ: Environ) -> _Answer:
+    try:
+        return _Answer(app, environ)
+    except Exception:
+        raise
+    except BaseException as left:  # a `TaskCancelled` that leaves a view, a SystemExit: they must not end the server
+        raise RuntimeError(f"The app was left by {type(left).__name__}.") from left
 
 
 class _Answer:
@@ -243,29 +256,29 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    bridge = Bridge(app, realtime, concurrency)
     eventlet.spawn(
-        eventlet.wsgi.server, listener, Bridge(app, realtime, concurrency), debug=False, log_output=False,
+        eventlet.wsgi.server, listener, bridge, debug=False, log_output=False,
         max_size=realtime.transport.max_viewers + 1024, socket_timeout=SOCKET_TIMEOUT, protocol=_Connection,
+        minimum_chunk_size=1,  # a stream's pieces leave as they come
         log=logging.getLogger("realtime.wsgi"),
     )  # fmt: skip
     ready()
     stop.wait()
-    _stop(realtime, listener)
+    _stop(realtime, listener, bridge)
 
 
-def _stop(realtime: Realtime, listener: Listener) -> None:
+def _stop(realtime: Realtime, listener: Listener, bridge: Bridge) -> None:
     # A second signal does not wait for anything.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     with contextlib.suppress(OSError):
         listener.close()
     realtime.stop()
-    with eventlet.Timeout(LAST_WORDS, False):
-        while realtime.transport.pending():
+    with eventlet.Timeout(LAST_WORDS, False):  # those that waited for a change get an answer
+        while bridge.waiting:
             eventlet.sleep(0.01)
-    with eventlet.Timeout(LAST_WORDS, False):
-        realtime.transport.stop()
-        eventlet.sleep(0.05)
+    eventlet.sleep(0.05)
     # Threads of jobs and views may still be at work. Nobody waits for them: no atexit handler is skipped for it.
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()

@@ -79,12 +79,10 @@ function clip(text) {
 /** @type {Announcer | undefined} */
 let announcer;
 
-/** The document's announcer; its live region stands in the page before anything is said in it. */
+/** The document's announcer. Each call makes sure that its live region stands in the page before anything is said in it. */
 export function documentAnnouncer() {
-  if (!announcer) {
-    liveRegion();
-    announcer = new Announcer(speak);
-  }
+  liveRegion();
+  announcer ??= new Announcer(speak);
   return announcer;
 }
 
@@ -97,10 +95,7 @@ function speak(text, lang) {
   }
   const region = liveRegion();
   region.lang = words(lang).locale;
-  // A new node, so that the same text twice in a row is news both times.
-  const line = document.createElement("p");
-  line.textContent = text;
-  region.replaceChildren(line);
+  region.textContent = text;
 }
 
 /** @returns {HTMLElement} */
@@ -112,6 +107,6 @@ function liveRegion() {
   region.setAttribute("role", "status");
   // Through the CSSOM: a style attribute would be refused by the page's policy.
   Object.assign(region.style, { position: "absolute", inlineSize: "1px", blockSize: "1px", overflow: "hidden", clipPath: "inset(50%)", whiteSpace: "nowrap" });
-  document.body.append(region);
+  (document.body ?? document.documentElement).append(region);
   return region;
 }

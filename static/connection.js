@@ -194,7 +194,7 @@ export class Connection {
     this.#timer = this.#env.setTimeout(() => this.#runOut(), time);
     const number = this.#try;
     this.#set(this.#state.state === "connecting" ? "connecting" : "offline", this.#state.reason);
-    if (this.#cutUntil === null && number === this.#try) void this.#open(number);
+    if (this.#cutUntil === null) void this.#open(number);
   }
 
   /** @param {number} number */
@@ -283,7 +283,7 @@ export class Connection {
 
   /** @param {Reason} reason */
   #lost(reason) {
-    if (!this.#isOver() && this.#cutUntil === null && (this.#socket || this.#trying)) this.#fail(reason);
+    if (this.#cutUntil === null && (this.#socket || this.#trying)) this.#fail(reason);
   }
 
   /** @param {Reason} reason */
@@ -308,7 +308,7 @@ export class Connection {
    * @param {boolean} afresh whether a try under way is a lost one: it began without a network
    */
   #hurry(afresh) {
-    if (this.#isOver() || this.#cutUntil !== null || this.#synced || this.#storeAway) return;
+    if (this.#cutUntil !== null || this.#synced || this.#storeAway) return;
     if (afresh) this.#backoff.reset();
     if (afresh || !this.#trying) this.#begin();
   }
@@ -328,7 +328,6 @@ export class Connection {
    */
   #stop(state, reason) {
     this.#env.clearTimeout(this.#cutTimer);
-    this.#cutUntil = null;
     this.#drop(() => new RealtimeError(reason?.message ?? "The client was closed.", reason?.code ?? "closed"));
     this.#set(state, reason);
   }

@@ -96,7 +96,7 @@ export class RealtimeConnection extends ClientElement {
     this.repaint();
     if (!state || state.state === this.#told) return;
     this.#told = state.state;
-    this.emit("realtime-state", { state });
+    if (!this.hasAttribute("data-own")) this.emit("realtime-state", { state });
   }
 
   /** @protected */

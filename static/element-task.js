@@ -83,10 +83,12 @@ export class RealtimeTask extends ClientElement {
 
   /**
    * Show this snapshot; the element then asks nobody itself. For a list, which has the snapshots already.
-   * @param {Task} task @param {boolean} [isNews] An end that is the first thing seen of the task is news too.
+   * @param {Task | null} task null: it is to come, once the card has its place.
+   * @param {boolean} [isNews] An end that is the first thing seen of the task is news too.
    */
   feed(task, isNews = false) {
     this.#fed = true;
+    if (!task) return;
     if (this.taskId !== task.task_id) this.taskId = task.task_id;
     this.#receive(task, isNews);
   }
@@ -148,7 +150,7 @@ export class RealtimeTask extends ClientElement {
     this.#answered = true;
     if (task && (task.cancel_requested_at || isFinished(task))) this.#asking = false;
     this.#schedule();
-    if (!task || (before && before.version === task.version && before.epoch === task.epoch)) return;
+    if (!task) return;
 
     const first = before === null;
     const happened = milestone(before, task);
@@ -178,7 +180,7 @@ export class RealtimeTask extends ClientElement {
 
   /** Paint now, or when a quarter of a second has passed since the last time. */
   #schedule() {
-    if (!this.isConnected || this.#timer !== undefined) return;
+    if (!this.isConnected || this.#timer !== undefined || (this.#fed && !this.#task)) return;
     const wait = this.#paintedAt + REPAINT_MS - performance.now();
     if (wait <= 0) this.#paint();
     else this.#timer = setTimeout(() => this.#paint(), wait);

@@ -12,6 +12,7 @@ import { holdVoice } from "./voice.js";
 /** @typedef {import("./realtime.js").Task} Task */
 
 const PAGE = 50;
+const BANNER = { class: "banner", show: "banner", announce: "off", "data-own": "", exportparts: "banner, retry, sign-in" };
 const PARTS = "card, icon, name, figure, message, bar, meta, cancel, dismiss, result, error";
 
 /** @implements {TasksShape} */
@@ -38,6 +39,8 @@ export class RealtimeTasks extends ClientElement {
   /** The items by task and creation: an id that was made anew is another task. @type {Map<string, {item: HTMLLIElement, card: RealtimeTask}>} */
   #items = new Map();
   #extra = 0;
+  /** The first list is shown: only what comes later comes in with a movement. */
+  #settled = false;
   /** @type {import("./voice.js").Voice | null} */
   #voice = null;
 
@@ -60,7 +63,10 @@ export class RealtimeTasks extends ClientElement {
     if (before === now) return;
     if (name === "client") this.#forget();
     if (name === "client" || name === "announce") this.refind();
-    else this.repaint();
+    else {
+      for (const { card } of this.#items.values()) this.#passOn(card);
+      this.repaint();
+    }
   }
 
   #forget() {
@@ -68,6 +74,7 @@ export class RealtimeTasks extends ClientElement {
     this.#loading = true;
     this.#told = null;
     this.#extra = 0;
+    this.#settled = false;
   }
 
   /** @protected @param {Client} client */
@@ -136,25 +143,27 @@ export class RealtimeTasks extends ClientElement {
       if (known) {
         known.card.feed(task);
         next = known.item.nextElementSibling;
-      } else this.#list.insertBefore(this.#add(task), next);
+      } else this.#add(task, next);
     }
     this.#more.hidden = wanted.length === tasks.length;
     this.#list.hidden = wanted.length === 0;
     setAttribute(this.#list, "aria-busy", this.#loading ? "true" : null);
-    // Only what comes later comes in with a movement.
-    if (!this.#loading) queueMicrotask(() => setAttribute(this.#list, "data-settled", ""));
+    this.#settled ||= this.#told !== null;
     return lost;
   }
 
-  /** @param {Task} task */
-  #add(task) {
-    const card = /** @type {RealtimeTask} */ (make("realtime-task", { announce: "off", exportparts: PARTS }));
+  /** @param {Task} task @param {Element | null} next The item that it comes before. */
+  #add(task, next) {
+    const card = new RealtimeTask();
+    setAttribute(card, "announce", "off");
+    setAttribute(card, "exportparts", PARTS);
+    const item = make("li", this.#settled ? { class: "new" } : {}, card);
     card.client = this.client;
-    const item = make("li", {}, card);
+    card.feed(null);
     this.#items.set(keyOf(task), { item, card });
     this.#passOn(card);
-    card.feed(task, this.#news.has(task));
-    return item;
+    this.#list.insertBefore(item, next);
+    card.feed(task, this.#news.has(task)); // in its place, from where its events are heard
   }
 
   /** @param {RealtimeTask} card */
@@ -188,7 +197,6 @@ export class RealtimeTasks extends ClientElement {
   /** @param {readonly Task[]} tasks */
   #paintAround(tasks) {
     const { words } = this;
-    for (const { card } of this.#items.values()) this.#passOn(card);
     const filter = this.getAttribute("filter");
     const kind = filter === "running" || filter === "finished" ? `.${filter}` : "";
     setText(this.#emptyStrong, words.say(`list.empty${kind}`));
@@ -212,13 +220,15 @@ export class RealtimeTasks extends ClientElement {
     if (elsewhere) {
       this.#banner?.remove();
       this.#banner = null;
-    } else if (!this.#banner) {
-      const banner = /** @type {RealtimeConnection} */ (make("realtime-connection", { class: "banner", show: "banner", announce: "off", "data-own": "", exportparts: "banner, retry, sign-in" }));
-      banner.client = this.client;
-      this.#banner = banner;
-      this.#list.before(banner);
-      this.repaint();
+      return;
     }
+    if (!this.#banner) {
+      this.#banner = new RealtimeConnection();
+      for (const [name, value] of Object.entries(BANNER)) setAttribute(this.#banner, name, value);
+      this.#list.before(this.#banner);
+    }
+    if (this.#banner.client !== this.client) this.#banner.client = this.client;
+    this.repaint();
   }
 
   #showMore() {

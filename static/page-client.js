@@ -16,6 +16,7 @@ export async function pageClient(name) {
   const found = client(name);
   if (name !== "default" || !(found instanceof Promise)) return found;
   await (scriptsRan ??= whenScriptsRan());
+  if (!(client(name) instanceof Promise)) return found;
   if (document.querySelector('meta[name="realtime"]')) return connect();
   console.info('realtime: this page has no client yet. Write {{ realtime_head() }} in its head, or call connect().');
   return found;

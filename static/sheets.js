@@ -69,10 +69,10 @@ const TASK = `
 .message, .error-text, .result-text { white-space: pre-line; }
 .meta { grid-area: meta; display: flex; flex-wrap: wrap; gap: 0 1rem; justify-content: space-between; min-block-size: 1.45em; margin-block-start: 0.5rem;
         font-size: 0.8125rem; line-height: 1.45; color: var(--_ink-2); font-variant-numeric: tabular-nums; }
-.meta p { display: flex; flex-wrap: wrap; overflow: clip; min-inline-size: 0; max-inline-size: 100%; }
+.meta p { position: relative; display: flex; flex-wrap: wrap; overflow: clip; min-inline-size: 0; max-inline-size: 100%; }
 .meta p > span { margin-inline-start: -0.9375rem; padding-inline-end: 0.9375rem; white-space: nowrap; max-inline-size: calc(100% + 0.9375rem); overflow: clip; text-overflow: ellipsis; }
 .meta p > span::before { content: "·" / ""; display: inline-block; inline-size: 0.9375rem; text-align: center; color: var(--_edge); }  /* a dot at a line's start is clipped away */
-.meta i { position: absolute; clip-path: inset(50%); }  /* commas, for the ear only */
+.meta i { position: absolute; clip-path: inset(50%); }  /* commas, for the ear only; placed in the line, so that it clips them */
 .meta time { white-space: nowrap; }
 .result a { color: var(--_accent); font-weight: 600; text-underline-offset: 3px; }
 .error-text { color: var(--_ink); }
@@ -147,7 +147,7 @@ const TASKS = `
 .foot { margin-block-start: 1rem; display: flex; flex-wrap: wrap; gap: 0.5rem 1rem; justify-content: space-between; align-items: center; min-block-size: 2.25rem; font-size: 0.8125rem; color: var(--_ink-2);
         font-variant-numeric: tabular-nums; }
 @media (prefers-reduced-motion: no-preference) {
-  .list[data-settled] > li { animation: in 180ms ease-out; }
+  .list > .new { animation: in 180ms ease-out; }
   @keyframes in { from { opacity: 0; transform: translateY(-4px); } }
 }
 `;

@@ -122,13 +122,17 @@ export class Subscriptions {
   }
 
   /**
-   * A connection is synced: ask for all that is watched and does not come by itself.
+   * A snapshot has arrived: ask for all that is watched and does not come by itself.
    *
    * @param {readonly string[]} missed ids of the viewer's list whose cursors did not fit in the CONNECT
    */
   begin(missed) {
-    this.#session = ++this.#sessions;
-    this.#backoff.reset();
+    if (this.#session === 0) {
+      this.#session = ++this.#sessions;
+      this.#backoff.reset();
+    }
+    // A second snapshot in one connection: the store may be another, and all is asked for anew.
+    for (const [id, how] of this.#asked) if (how !== "leaving") this.#asked.set(id, "again");
     const { tasks } = this.#read();
     const left = tasks.keys().filter((id) => !this.#watches.has(id) && !this.#comesByItself(id));
     this.#dispatch({ type: "forget", taskIds: left });
@@ -180,9 +184,8 @@ export class Subscriptions {
    * @returns {boolean}
    */
   #comesByItself(id) {
-    const { tasks, listed, hidden, userId } = this.#read();
-    const task = tasks.get(id);
-    return task !== undefined && (listed.has(id) || hidden.has(id) || (userId !== null && task.user === userId));
+    const { tasks, listed, hidden } = this.#read();
+    return tasks.has(id) && (listed.has(id) || hidden.has(id));
   }
 
   /**

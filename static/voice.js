@@ -20,8 +20,9 @@ const voices = new WeakMap();
  * @returns {Voice}
  */
 export function holdVoice(client, lang) {
+  const announcer = documentAnnouncer();
   let voice = voices.get(client);
-  if (!voice) voices.set(client, (voice = new Voice(client, documentAnnouncer())));
+  if (!voice) voices.set(client, (voice = new Voice(client, announcer)));
   voice.hold(lang);
   return voice;
 }

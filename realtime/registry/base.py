@@ -155,7 +155,8 @@ class Registry(ABC):
 
     @abstractmethod
     def read_output(self, task_id: str, stream: str, offset: int, end: int, most: int) -> Piece | None:
-        """What is kept of a stream from ``offset`` to ``end``, at most ``most`` bytes; None if there is no such stream."""
+        """What is kept of a stream from ``offset`` to ``end``, at most ``most`` bytes; None if there is no such
+        stream."""
 
     @abstractmethod
     def output_ends(self, task_id: str) -> dict[str, int]:

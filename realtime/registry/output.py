@@ -12,7 +12,8 @@ MAX_STREAMS = 8
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """A part of a stream: the bytes from ``offset`` to ``end``. ``offset`` is past what was asked for if that is gone."""
+    """A part of a stream: the bytes from ``offset`` to ``end``. ``offset`` is past what was asked for if that is
+    gone."""
 
     offset: int
     end: int

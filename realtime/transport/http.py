@@ -140,7 +140,8 @@ class _Api:
                 parking.append((task_id, seconds, wait))
                 return Response(status=204)
             if self._mode == "threading":
-                self._waits.add(wait, max(1, self._config.request_threads // 2))
+                most = max(1, self._config.request_threads // 2)
+                self._waits.add(wait, most, " (half of REALTIME_REQUEST_THREADS)")
                 self._hub.wait(task_id, seconds, wait)
             elif patched_mode() is not None:
                 self._waits.add(wait, MAX_WAITS)
@@ -150,8 +151,7 @@ class _Api:
         response = _snapshot(task)
         if task.epoch == epoch and task.version <= version:
             # The condition is in the address and not in If-None-Match, but it is the same one, and so is the answer.
-            response.status_code = 304
-            response.set_data(b"")
+            response.status_code = 304  # which has no body
         return response
 
     def cancel(self, task_id: str) -> Response:
@@ -214,13 +214,13 @@ class _Waits:
         self._lock = native_lock()
         self._known: WeakSet[_Wait] = WeakSet()
 
-    def add(self, wait: _Wait, most: int) -> None:
+    def add(self, wait: _Wait, most: int, why: str = "") -> None:
         """Raises `LimitReached`."""
         with self._lock:
             if sum(known.who == wait.who for known in self._known) >= MAX_WAITS_PER_USER:
                 raise LimitReached(f"{MAX_WAITS_PER_USER} requests of this user are waiting already.")
             if len(self._known) >= most:
-                raise LimitReached(f"{most} requests are waiting already (REALTIME_REQUEST_THREADS).")
+                raise LimitReached(f"{most} requests are waiting already{why}.")
             self._known.add(wait)
 
 

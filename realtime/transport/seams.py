@@ -10,17 +10,24 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
+
+from engineio.async_drivers._websocket_wsgi import SimpleWebSocketWSGI
 
 from ..concurrency import Concurrency, EventletConcurrency
 from ..errors import ConfigError
 from ..outbox import Outbox
+from . import endings
 
 log = logging.getLogger("realtime")
+
+#: RFC 6455, section 7.4.1.
+_PROTOCOL_ERROR: Final = 1002
 
 
 def own_async_mode(socketio: Any, mode: str) -> None:
@@ -33,42 +40,54 @@ def own_async_mode(socketio: Any, mode: str) -> None:
     if eio.async_mode == mode:
         return
     named = socketio.server_options.get("async_mode")
-    if named is not None:
+    # Flask-SocketIO writes this one itself under any command of `flask`, ours included.
+    if named is not None and not (named == "threading" and os.environ.get("FLASK_RUN_FROM_CLI")):
         raise ConfigError(f"The app's SocketIO was made with async_mode={named!r}, but this process runs {mode!r}.")
     eio.async_mode = socketio.server.async_mode = socketio.async_mode = mode
     eio._async = dict(importlib.import_module(f"engineio.async_drivers.{mode}")._async)
 
 
 def outboxes(server: Any, concurrency: Concurrency) -> None:
-    """Every connection's queue is an `Outbox`; its WebSocket is known to it; a bad frame ends it without a
-    traceback.
+    """Every connection's queue is an `Outbox`, and a WebSocket is known to the one it writes for.
+
+    A frame that is not Engine.IO ends its connection without a traceback. A WebSocket that has ended is really closed
+    and forgotten at once.
     """
     eio = server.eio
     empty = eio._async["queue_empty"]
     driver = eio._async["websocket"]
+    fallback = _simple_websocket_of_gevent(driver)
 
     def create_queue(*_args: Any, **_kwargs: Any) -> Outbox:
         concurrency.attach()
         return Outbox(concurrency, empty)
 
     def open_websocket(handler: Callable[[Any], Any], server_: Any, **kwargs: Any) -> Any:
-        socket = handler.__self__  # type: ignore[attr-defined]  # a bound method of Engine.IO's socket
+        connection = handler.__self__  # type: ignore[attr-defined]  # a bound method of Engine.IO's socket
 
         def handle(websocket: Any) -> Any:
-            outbox = socket.queue
+            outbox = connection.queue
             if isinstance(outbox, Outbox):
-                outbox.connection, outbox.websocket = socket, websocket
+                outbox.connection, outbox.websocket = connection, websocket
             try:
                 return handler(websocket)
             except (ValueError, OSError, UnicodeError, IndexError, TypeError, RecursionError) as error:
                 log.debug("A WebSocket sent what is not Engine.IO and was closed: %s", type(error).__name__)
+                endings.end(connection, _PROTOCOL_ERROR)
                 with contextlib.suppress(Exception):
-                    socket.queue.put(None)
-                    socket.close(wait=False, abort=True)
-                    websocket.close()
+                    connection.queue.put(None)  # the writer ends, if there is one
                 return []
 
-        return driver(handle, server_, **kwargs)
+        def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+            chosen = driver if fallback is None or "wsgi.websocket" in environ else fallback
+            try:
+                return chosen(handle, server_, **kwargs)(environ, start_response)
+            finally:
+                endings.hang_up(environ)
+                if connection.closed:  # Engine.IO forgets it only where the driver returns, which not all do
+                    server_.sockets.pop(connection.sid, None)
+
+        return answer
 
     eio.create_queue = create_queue
     if driver is not None:
@@ -87,13 +106,36 @@ def push_sockets(server: Any, concurrency: EventletConcurrency, upgraded: Callab
     return sockets
 
 
+def _simple_websocket_of_gevent(driver: Any) -> Any:
+    """Engine.IO takes gevent-websocket wherever it is installed, though only servers made for it can work with it.
+
+    Returns a driver for the others (a plain ``gunicorn -k gevent``), or None when no other one is needed.
+    """
+    if getattr(driver, "__module__", "") != "engineio.async_drivers.gevent" or issubclass(driver, SimpleWebSocketWSGI):
+        return None
+    import gevent.event
+    import gevent.selectors
+
+    gevent_driver = importlib.import_module("engineio.async_drivers.gevent")
+
+    def simple(handler: Callable[[Any], Any], _server: Any) -> Any:
+        return SimpleWebSocketWSGI(
+            handler, None, thread_class=gevent_driver.Thread, event_class=gevent.event.Event,
+            selector_class=gevent.selectors.DefaultSelector,
+        )  # fmt: skip
+
+    return simple
+
+
 def native_handlers(server: Any, concurrency: EventletConcurrency, namespace: str) -> None:
-    """Under our server: the host's event handlers and background tasks run on native threads, not on the hub's.
+    """Under our server: the host's event handlers, the callbacks of its emits and its background tasks run on native
+    threads, not on the hub's.
 
     `namespace` is ours; its handlers do not block and stay.
     """
-    trigger, start, sleep, create_event = (
+    trigger, start, sleep, create_event, call_back = (
         server._trigger_event, server.start_background_task, server.sleep, server.eio.create_event,
+        server.manager.trigger_callback,
     )  # fmt: skip
 
     def trigger_event(event: str, target: str, *args: Any) -> Any:
@@ -114,7 +156,11 @@ def native_handlers(server: Any, concurrency: EventletConcurrency, namespace: st
     def event_here(*args: Any, **kwargs: Any) -> Any:
         return create_event(*args, **kwargs) if concurrency.on_hub() else threading.Event()
 
+    def trigger_callback(sid: str, id: int, data: Any) -> None:
+        concurrency.execute(lambda: call_back(sid, id, data))
+
     server._trigger_event = trigger_event
+    server.manager.trigger_callback = trigger_callback
     server.start_background_task = start_background_task
     server.sleep = sleep_here
     server.eio.create_event = event_here
@@ -123,8 +169,8 @@ def native_handlers(server: Any, concurrency: EventletConcurrency, namespace: st
 def rooms(server: Any, namespace: str, in_room: Callable[[str], Iterable[tuple[str, str]]]) -> None:
     """In our namespace the rooms are the hub's, and a session is its own room without a dictionary for it.
 
-    ``in_room`` gives the session and connection ids in one of the hub's rooms. What a host app emits to a user's room, to a
-    session or to a room that it made itself arrives as ever.
+    ``in_room`` gives the session and connection ids in one of the hub's rooms. What a host app emits to a user's
+    room, to a session or to a room that it made itself arrives as ever.
     """
     manager = server.manager
     participants = manager.get_participants

@@ -11,10 +11,11 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from engineio import packet as engineio_packet
+from engineio.exceptions import EngineIOError
 from socketio import packet as socketio_packet
 
 from ..auth import Grant
@@ -22,9 +23,8 @@ from ..concurrency import Concurrency, EventletConcurrency, server_mode
 from ..config import Config
 from ..errors import ConfigError, InvalidValue, LimitReached, RealtimeError, ServerStopping, Unauthenticated
 from ..hub import Hub, Viewer
-from ..outbox import Outbox
 from ..protocol import MAX_MESSAGE_BYTES, TASKS_SNAPSHOT, ConnectAuth, parse
-from . import seams
+from . import endings, seams
 from .commands import Commands
 from .origin import Environ, behind_proxies, check_origin
 from .processes import refuse_multiprocess
@@ -37,6 +37,12 @@ CONNECT_TIMEOUT = 10.0
 REQUEST_RATE, REQUEST_BURST = 50.0, 200.0
 #: What of a handshake's environ is of no use to a later request context.
 _HEAVY = ("wsgi.input", "wsgi.errors", "headers_raw")
+
+#: What the packets begin with that carry no binary data.
+_TEXT: Final = frozenset("01234")
+
+#: Why a WebSocket is closed (RFC 6455, section 7.4.1).
+GOING_AWAY, UNSUPPORTED_DATA, POLICY_VIOLATION, MESSAGE_TOO_BIG = 1001, 1003, 1008, 1009
 
 #: Finds what a request or handshake may see: its WSGI environ and the ticket it brought.
 Authorise = Callable[[Environ, str | None], Grant | None]
@@ -60,9 +66,14 @@ class SocketIOTransport:
         #: Viewers at once, over all users.
         self.max_viewers = max_viewers
         self._stopping = False
+        #: Connections without a viewer, and since when; ours alone.
         self._unconnected: dict[str, float] = {}
+        #: Push sockets, under our own server.
         self._sockets: Any = None
-        self._ours = re.compile(rf"[0-6](?:\d+-)?{re.escape(self._namespace)}(?:[,?]|$)")
+        #: Connections whose request to watch is being looked at.
+        self._asking: dict[str, object] = {}
+        # As python-socketio reads it.
+        self._ours = re.compile(rf"\d(?:\d+-)?{re.escape(self._namespace)}(?:[,?]|$)")
 
         seams.own_async_mode(socketio, concurrency.mode)
         seams.outboxes(self._server, concurrency)
@@ -84,6 +95,7 @@ class SocketIOTransport:
         handlers = server.eio.handlers
         self._other_message, handlers["message"] = handlers["message"], self._handle_message
         self._other_open, handlers["connect"] = handlers["connect"], self._handle_open
+        self._other_close, handlers["disconnect"] = handlers["disconnect"], self._handle_close
         server.on("disconnect", self._handle_disconnect, namespace=self._namespace)
 
     # Packets.
@@ -91,7 +103,8 @@ class SocketIOTransport:
     def _send(self, connection: str, kind: int, data: Any, id: int | None = None) -> None:
         prefix = f"{kind}{self._namespace}," + ("" if id is None else str(id))
         packet = engineio_packet.Packet(engineio_packet.MESSAGE, prefix + msgspec.json.encode(data).decode())
-        self._server.eio.send_packet(connection, packet)
+        with contextlib.suppress(EngineIOError):  # closed meanwhile
+            self._server.eio.send_packet(connection, packet)
 
     # Connections.
 
@@ -128,18 +141,32 @@ class SocketIOTransport:
         for key in [key for key in environ if key.startswith(("eventlet.", "realtime.")) or key in _HEAVY]:
             del environ[key]
 
+    def _handle_close(self, connection: str, *reason: Any) -> Any:
+        # First, since a host's own handler that raises would keep python-socketio from telling us.
+        self._unconnected.pop(connection, None)
+        self._forget(connection)
+        return self._other_close(connection, *reason)
+
+    def _forget(self, connection: str) -> None:
+        session = self._server.manager.sid_from_eio_sid(connection, self._namespace)
+        if session is not None:
+            self._hub.leave(session)
+            with contextlib.suppress(KeyError, ValueError):  # another thread does it just now
+                self._server.manager.disconnect(session, self._namespace)
+
     def _sweep(self) -> None:
-        """Close connections that never asked for a namespace: they cost as much as viewers."""
+        """Close connections that nobody watches on: they cost as much as viewers."""
         before = time.monotonic() - CONNECT_TIMEOUT
         for connection, since in list(self._unconnected.items()):
             if since < before:
                 self._close_connection(connection)
 
-    def _close_connection(self, connection: str, code: int | None = 1008) -> None:
+    def _close_connection(self, connection: str, code: int | None = POLICY_VIOLATION) -> None:
         self._unconnected.pop(connection, None)
+        self._forget(connection)
         socket = self._server.eio.sockets.get(connection)
         if socket is not None:
-            self._concurrency.spawn(lambda: _end(socket, code), "realtime-close")
+            self._concurrency.spawn(lambda: endings.end(socket, code), "realtime-close")
 
     # Messages.
 
@@ -149,11 +176,11 @@ class SocketIOTransport:
             self._other_message(connection, data)
             return
         # An exception here would be a traceback in the log for each bad packet, and the connection would stay.
-        if not isinstance(data, str):
-            self._close_connection(connection, 1003)
+        if not isinstance(data, str) or data[:1] not in _TEXT:
+            self._close_connection(connection, UNSUPPORTED_DATA)
             return
-        if len(data) > MAX_MESSAGE_BYTES:
-            self._close_connection(connection, 1009)
+        if len(data) > MAX_MESSAGE_BYTES or len(data.encode(errors="replace")) > MAX_MESSAGE_BYTES:
+            self._close_connection(connection, MESSAGE_TOO_BIG)
             return
         if data.startswith("3"):  # an acknowledgement: we never ask for one
             return
@@ -164,7 +191,6 @@ class SocketIOTransport:
             self._close_connection(connection)
 
     def _handle_connect(self, connection: str, namespace: str | None, data: Any) -> None:
-        self._unconnected.pop(connection, None)
         if namespace != self._namespace:
             if connection in self._server.environ and not self._server.environ[connection]:
                 refusal_data = {"message": "Ask for this namespace before any other."}
@@ -173,60 +199,82 @@ class SocketIOTransport:
                 return
             self._other_connect(connection, namespace, data)
             return
-        manager = self._server.manager
-        if manager.sid_from_eio_sid(connection, namespace) is not None:
-            self._refuse(connection, LimitReached("This connection watches already."))
+        mine = object()
+        if self._asking.setdefault(connection, mine) is not mine:
+            self._refuse(connection, _twice())
             return
-        session = self._server.eio.generate_id()
-        refusal: RealtimeError | None = None
+        self._unconnected.pop(connection, None)
         try:
-            viewer, auth = self._admit(connection, session, data)
+            if self._watches(connection):
+                raise _twice()
+            self._welcome(connection, data)
+        except _Gone:
+            pass
         except ConfigError as error:  # for whoever runs the server, not for a page
             log.error("A viewer was refused: %s", error)
-            refusal = RealtimeError("The server is not set up to answer.")
+            self._refuse(connection, RealtimeError("The server is not set up to answer."))
         except RealtimeError as error:
-            refusal = error
+            self._refuse(connection, error)
         except Exception:
             log.exception("A viewer was refused because identify or the registry failed.")
-            refusal = RealtimeError("The server could not find out who this is.")
-        if refusal is not None:
-            self._hub.leave(session)
-            self._refuse(connection, refusal)
-            return
-        # Registered only now: python-socketio's pre_connect would leave somebody half-connected who receives the host's
-        # broadcasts, and gives each session a room of its own, a dictionary in two directions.
-        manager.basic_enter_room(session, namespace, None, eio_sid=connection)
-        engine = self._server.eio.sockets.get(connection)
-        if engine is None or engine.closing or engine.closed:  # gone while we asked who it is
-            self._hub.leave(session)
-            manager.basic_disconnect(session, namespace)
-            return
+            self._refuse(connection, RealtimeError("The server could not find out who this is."))
+        finally:
+            self._asking.pop(connection, None)
+
+    def _watches(self, connection: str) -> bool:
+        return self._server.manager.sid_from_eio_sid(connection, self._namespace) is not None
+
+    def _welcome(self, connection: str, data: Any) -> None:
+        viewer, auth = self._admit(connection, data)
         self._let_go(connection)
-        # Joined above, read here: a change in between is told twice, never lost. Pushes follow the answer.
-        self._send(connection, socketio_packet.CONNECT, {"sid": session})
-        snapshot, owed = self._commands.snapshot(viewer.grant, auth)
-        self._send(connection, socketio_packet.EVENT, [TASKS_SNAPSHOT, snapshot])
-        self._hub.open(viewer, owed)
+        session, manager = viewer.session, self._server.manager
+        try:
+            # It is in its rooms, and is read for now: a change in between is told twice, never lost.
+            snapshot, owed = self._commands.snapshot(viewer.grant, auth)
+            # Nothing precedes the answer: only then does python-socketio know of the session, for a host's broadcasts.
+            self._send(connection, socketio_packet.CONNECT, {"sid": session})
+            manager.basic_enter_room(session, self._namespace, None, eio_sid=connection)
+            self._send(connection, socketio_packet.EVENT, [TASKS_SNAPSHOT, snapshot])
+            self._hub.open(viewer, owed)
+            self._socket(connection)
+        except BaseException:  # `_Gone` too: in these last steps, too early for `_handle_close` to find it
+            self._hub.leave(session)
+            self._forget(connection)
+            raise
 
     def _refuse(self, connection: str, error: RealtimeError) -> None:
         refusal = {"message": str(error), "data": {"code": error.code, "message": str(error)}}
         self._send(connection, socketio_packet.CONNECT_ERROR, refusal)
-        if self._own:
+        self._idle(connection)
+
+    def _idle(self, connection: str) -> None:
+        """Nobody watches on this connection now."""
+        if self._own and connection in self._server.eio.sockets and not self._watches(connection):
             self._unconnected[connection] = time.monotonic()
 
-    def _admit(self, connection: str, session: str, data: Any) -> tuple[Viewer, ConnectAuth]:
+    def _socket(self, connection: str) -> Any:
+        """Engine.IO's socket of a connection. Raises `_Gone`."""
+        socket = self._server.eio.sockets.get(connection)
+        if socket is None or socket.closing or socket.closed:
+            raise _Gone
+        return socket
+
+    def _admit(self, connection: str, data: Any) -> tuple[Viewer, ConnectAuth]:
+        """A viewer that is in its rooms, and is told nothing yet. Raises `_Gone`, and why it is refused."""
         if self._stopping:
             raise ServerStopping("The server is going away. Connect again.")
         auth = parse(ConnectAuth, data)
-        environ = self._server.environ[connection]
+        environ = self._server.environ.get(connection)
+        if environ is None:
+            raise _Gone
         refuse_multiprocess(environ, self._config)
         check_origin(environ, self._config)
         grant = self._concurrency.execute(lambda: self._authorise(environ, auth.ticket))
+        outbox = self._socket(connection).queue  # `identify` may have taken its time
         if grant is None:
             raise Unauthenticated
-        outbox = self._server.eio.sockets[connection].queue
         address = behind_proxies(environ, self._config.trusted_proxies).get("REMOTE_ADDR", "")
-        viewer = Viewer(session, connection, grant, address, outbox)
+        viewer = Viewer(self._server.eio.generate_id(), connection, grant, address, outbox)
         viewer.declines = not auth.output
         self._hub.join(
             viewer, per_user=self._config.max_viewers_per_user,
@@ -266,7 +314,9 @@ class SocketIOTransport:
             raise LimitReached(f"More than {REQUEST_RATE:g} requests a second; this one was not done.")
 
     def _handle_disconnect(self, session: str, *_reason: Any) -> None:
-        self._hub.leave(session)
+        viewer = self._hub.leave(session)
+        if viewer is not None and self._own:
+            self._unconnected[viewer.connection] = time.monotonic()
 
     # Ends.
 
@@ -289,47 +339,20 @@ class SocketIOTransport:
     def stop(self) -> None:
         """Close every WebSocket with 1001 (going away): official clients come back by themselves after that.
 
-        (A Socket.IO DISCONNECT would tell them to stay away.)
+        (A Socket.IO DISCONNECT would tell them to stay away.) Waits for none of them.
         """
         self._stopping = True
-        for socket in list(self._server.eio.sockets.values()):  # push sockets among them
-            with contextlib.suppress(Exception):
-                _end(socket, 1001)
+        for connection in list(self._server.eio.sockets):
+            self._close_connection(connection, GOING_AWAY)
+
+    def closed(self) -> bool:
+        """Whether all connections have been closed."""
+        return all(socket.closed for socket in list(self._server.eio.sockets.values()))
 
 
-def _end(socket: Any, code: int | None) -> None:
-    """Close an Engine.IO connection and the WebSocket under it.
-
-    ``code`` is of RFC 6455 section 7.4.1; None cuts the socket off, for a peer that takes no close frame either.
-    """
-    outbox = socket.queue
-    if hasattr(outbox, "abort"):  # a push socket: ends itself, and the session with it
-        if code is None:
-            outbox.abort("transport error")
-        else:
-            outbox.close(code)
-        return
-    websocket = outbox.websocket if isinstance(outbox, Outbox) else None
-    with contextlib.suppress(Exception):
-        if websocket is not None:
-            _close_websocket(websocket, code)
-    with contextlib.suppress(Exception):
-        socket.close(wait=False, abort=True)
+class _Gone(Exception):
+    """The connection has ended meanwhile."""
 
 
-def _close_websocket(websocket: Any, code: int | None) -> None:
-    inner = getattr(websocket, "ws", websocket)  # simple-websocket's server stands inside Engine.IO's wrapper
-    try:
-        if code is None:
-            pass
-        elif hasattr(inner, "_send_closing_frame"):  # eventlet
-            inner._send_closing_frame(close_data=(code, ""), ignore_send_errors=True)
-        elif inner is not websocket:
-            inner.close(reason=code)
-        else:  # gevent-websocket
-            websocket._sock.close(code)
-    finally:
-        raw = getattr(inner, "socket", None) or getattr(inner, "sock", None)
-        if raw is not None:
-            with contextlib.suppress(OSError):
-                raw.shutdown(2)
+def _twice() -> LimitReached:
+    return LimitReached("This connection watches already.")

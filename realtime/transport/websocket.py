@@ -1,12 +1,13 @@
 """The push socket: a WebSocket (RFC 6455) under our eventlet server without a greenlet, and without Engine.IO's queue.
 
-After the upgrade the WSGI handler returns and its socket, buffers and environ go; what stays with a viewer is a duplicate
-of its descriptor on eventlet's hub and the slotted objects of this module. ``websockets``' sans-I/O protocol reads (masks
-in C, a limit per message, the right close codes); permessage-deflate is not negotiated, so that one frame serves all.
+After the upgrade the WSGI handler returns and its socket, buffers and environ go; what stays with a viewer is a
+duplicate of its descriptor on eventlet's hub and the slotted objects of this module. ``websockets``' sans-I/O
+protocol reads (masks in C, a limit per message, the right close codes); permessage-deflate is not negotiated, so that
+one frame serves all.
 
-Writing is one system call per viewer and flush, made with the GIL held: ``socket.send`` lets go of it, and one thread that
-computes then takes it for 5 ms at each of a thousand sends. What the socket does not take is kept to the end of the
-frame in flight; the hub keeps the rest as dirty task ids.
+Writing is one system call per viewer and flush, made with the GIL held: ``socket.send`` lets go of it, and one thread
+that computes then takes it for 5 ms at each of a thousand sends. What the socket does not take is kept to the end of
+the frame in flight; the hub keeps the rest as dirty task ids.
 """
 
 from __future__ import annotations

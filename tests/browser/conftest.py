@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from browser.stage import Stage
 from support.chromium import CHROMIUM_ARGS
 from support.tools import ROOT
 
@@ -106,8 +107,7 @@ def new_page(browser: Browser, complaints: list[str], request: pytest.FixtureReq
         return context.new_page()
 
     yield open_page
-    report = getattr(request.node, "call_report", None)
-    if report is not None and report.failed:
+    if request.node.stash.get(FAILED, False):
         FAILURES.mkdir(exist_ok=True)
         for number, page in enumerate(page for context in contexts for page in context.pages):
             page.screenshot(path=FAILURES / f"{request.node.name}-{number}.png", full_page=True)
@@ -116,12 +116,17 @@ def new_page(browser: Browser, complaints: list[str], request: pytest.FixtureReq
     assert complaints == []
 
 
+FAILED = pytest.StashKey[bool]()
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Leave the outcome where `new_page` finds it, so that it can keep a picture of what failed."""
     report = yield
-    if report.when == "call":
-        item.call_report = report
+    if call.when == "call":
+        item.stash[FAILED] = report.failed
     return report
 
 
@@ -129,3 +134,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def page(new_page: NewPage) -> Page:
     """One page of a desk's width."""
     return new_page()
+
+
+@pytest.fixture
+def stage(page: Page, static_site: str) -> Stage:
+    """A page with the elements and a server in the page, under a clock that only the test moves."""
+    return Stage(page, static_site)

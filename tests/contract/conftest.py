@@ -1,4 +1,4 @@
-"""The registries that the contract is tested on. To add one: a function like `open_memory`, and a line in `OPENERS`."""
+"""What the tests of the contract are given. Each runs on every registry of `support.registries`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,9 @@ from typing import Any
 import pytest
 
 from realtime.registry.base import Registry
-from realtime.registry.memory import MemoryRegistry
 from realtime.task import NewTask, Task
 from support.clock import Clock
-from support.registries import OpenRegistry, Told
-
-
-def open_memory(folder: Path, **settings: Any) -> Registry:
-    return MemoryRegistry(**settings)
-
-
-#: How to open each registry, given a folder of the test's own, ``clock`` and what of ``retention``, ``max_tasks`` and
-#: ``max_tasks_per_user`` is not to be as usual.
-OPENERS: dict[str, Callable[..., Registry]] = {"memory": open_memory}
+from support.registries import OPENERS, OpenRegistry, Told
 
 
 @pytest.fixture

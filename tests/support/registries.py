@@ -1,11 +1,23 @@
-"""Registries in tests: how one is opened, and a listener to it."""
+"""The registries that the contract is tested on. To add one: a function like `open_memory`, and a line in `OPENERS`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from realtime.registry.base import Registry, Removed
+from realtime.registry.memory import MemoryRegistry
 from realtime.task import Task
+
+
+def open_memory(folder: Path, **settings: Any) -> Registry:
+    return MemoryRegistry(**settings)
+
+
+#: How to open each registry, given a folder of the test's own, ``clock`` and what of ``retention``, ``max_tasks`` and
+#: ``max_tasks_per_user`` is not to be as usual.
+OPENERS: dict[str, Callable[..., Registry]] = {"memory": open_memory}
 
 
 class OpenRegistry(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Any
 
 import pytest
@@ -163,10 +164,11 @@ class TestTickets:
             URLSafeTimedSerializer("another secret of the same length", salt=SALT).dumps({"u": "ann"}),
             URLSafeTimedSerializer(SECRET, salt="cookie-session").dumps({"u": "ann"}),
             URLSafeSerializer(SECRET, salt=SALT).dumps({"u": "ann"}),
+            URLSafeTimedSerializer(SECRET, salt=SALT).dumps({"u": secrets.token_hex(5_000)}),
         ],
     )  # fmt: skip
     def test_anything_else_is_invalid(self, tickets: Tickets, ticket: Any) -> None:
-        """Another key, another salt, no time, no text: `ticket_invalid`, and never another error."""
+        """Another key, another salt, no time, no text, too long: `ticket_invalid`, and never another error."""
         with pytest.raises(TicketInvalid) as caught:
             tickets.verify(ticket)
         assert (caught.value.code, caught.value.http_status) == ("ticket_invalid", 401)

@@ -218,6 +218,16 @@ def test_a_task_that_has_ended_otherwise_is_a_mistake_to_update(operations: Oper
             change()
 
 
+def test_a_task_that_is_cleared_just_after_its_end_has_ended(
+    operations: Operations, task: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a late update finds the end, and then nobody knows the task any more, the end is what is raised."""
+    operations.fail_task("t", "Taken too long")
+    monkeypatch.setattr(operations, "get_task_status", lambda task_id: None)
+    with pytest.raises(TaskAlreadyFinished):
+        task.update()
+
+
 # Ending.
 
 
@@ -278,7 +288,9 @@ def test_a_task_that_has_ended_meanwhile_keeps_its_end(operations: Operations, t
     assert task.snapshot.status is ended
 
 
-def test_a_task_that_is_gone_lets_its_block_end(operations: Operations, task: Handle) -> None:
+def test_a_task_that_is_gone_lets_its_block_end(
+    operations: Operations, task: Handle, caplog: pytest.LogCaptureFixture
+) -> None:
     """Ended and cleared while the block ran: nothing to say, whichever way the block ends."""
     with task:
         operations.cancel_task("t", done=True)
@@ -293,6 +305,52 @@ def test_a_task_that_is_gone_lets_its_block_end(operations: Operations, task: Ha
 
     with pytest.raises(ValueError, match="mine"):
         job()
+    assert "could not be stored" not in caplog.text
+
+
+def replace(operations: Operations, task_id: str) -> Task:
+    """End and clear a task, and give its id to a new one."""
+    operations.cancel_task(task_id, done=True)
+    operations.remove_task(task_id)
+    return operations.create_task(task_id, "ada", name="New")
+
+
+@pytest.mark.parametrize("error", [None, ValueError("mine"), KeyboardInterrupt(), SystemExit()])
+def test_a_block_does_not_end_another_task_of_the_same_id(
+    operations: Operations, task: Handle, error: BaseException | None
+) -> None:
+    """However it is left: what has got the id since then is not its own."""
+    made = []
+
+    def job() -> None:
+        with task:
+            made.append(replace(operations, "t"))
+            if error is not None:
+                raise error
+
+    with contextlib.nullcontext() if error is None else pytest.raises(type(error)):
+        job()
+    assert [operations.require("t")] == made
+
+
+def test_a_block_is_asked_to_stop_when_its_id_belongs_to_another_task(operations: Operations, task: Handle) -> None:
+    """Its own task has ended: whatever it says is too late, and its end is not stored in the new one."""
+    with task:
+        task.advance()
+        replace(operations, "t")
+        assert task.cancelled
+        for change in (task.complete, task.cancel, lambda: task.fail("No."), task.raise_if_cancelled, task.update):
+            with pytest.raises(TaskCancelled):
+                change()
+    assert (operations.require("t").name, operations.require("t").status) == ("New", PROCESSING)
+
+
+def test_a_handle_outside_a_block_stands_for_the_id(operations: Operations, task: Handle) -> None:
+    """It acts on whatever task has the id now, as the plain functions do."""
+    replace(operations, "t")
+    assert task.advance().name == "New"
+    assert task.cancelled is False
+    assert task.complete().status is COMPLETED
 
 
 def test_a_pending_task_starts_with_its_block(operations: Operations) -> None:
@@ -590,10 +648,14 @@ def test_a_tracked_loop_is_a_task(operations: Operations) -> None:
     assert (last.status, last.progress.current) == (COMPLETED, 2)
 
 
-def test_a_tracked_loop_believes_a_total(operations: Operations) -> None:
-    """A total that is given counts, whatever the length."""
-    list(track(operations, "abc", task_id="t", user_id="ada", total=30))
-    assert (operations.require("t").progress.total, operations.require("t").progress.current) == (30, 3)
+@pytest.mark.parametrize(("given", "total"), [(None, 3), (30, 30), (2, 2)])
+def test_a_tracked_loop_has_its_total_from_the_start(operations: Operations, given: int | None, total: int) -> None:
+    """It is the length, or what is given whatever the length; the first snapshot has it already."""
+    totals = []
+    operations.registry.on_change = lambda task, created: totals.append(task.progress.total)
+    list(track(operations, "abc", task_id="t", user_id="ada", total=given))
+    assert set(totals) == {total}
+    assert operations.require("t").progress.current == 3
 
 
 def test_a_tracked_loop_needs_no_owner(operations: Operations) -> None:

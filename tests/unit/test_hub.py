@@ -21,8 +21,8 @@ from support.clock import START, Clock
 from support.watching import HandOutbox, House
 
 
-@pytest.fixture
-def house() -> House:
+@pytest.fixture(name="house")
+def new_house() -> House:
     return House()
 
 
@@ -186,6 +186,7 @@ class TestTelling:
             house.operations.create_task(task_id, "ann")
         house.hub.flush()
         assert [len(flush) for flush in outbox.flushes] == [3]
+        assert (house.hub.pushes, house.hub.flushes) == (3, 1)
 
     def test_tasks_of_others_are_not_told(self, house: House) -> None:
         """Only owner, group members and ticket holders hear of a task."""
@@ -309,16 +310,18 @@ class TestBounds:
         ids = [f"t{number:02d}" for number in range(30)]
         for task_id in ids:
             house.operations.create_task(task_id, "ann", metadata={"fill": "x" * 10_000})
+        house.operations.create_task("tiny", "ann")  # would fit into the first flush, but it is not its turn
+        ids.append("tiny")
         house.hub.flush()
         house.operations.update_task_progress(ids[-1], "no reason to jump the queue")
         arrived: list[str] = []
         while outbox.flushes:
-            assert outbox.sizes[-1] <= MAX_FLUSH_BYTES
-            assert outbox.sizes[-1] > MAX_FLUSH_BYTES - 11_000, "a flush was not used to the full"
             arrived += [task_id for _, task_id in names(outbox.take())]
             if len(arrived) < len(ids):
                 house.hub.flush()
         assert arrived == ids
+        assert max(outbox.sizes) <= MAX_FLUSH_BYTES
+        assert min(outbox.sizes[:-1]) > MAX_FLUSH_BYTES - 11_000
 
     def test_the_frame_around_a_payload_is_counted(self, house: House) -> None:
         """Small payloads do not add up to a bigger flush by their envelopes."""
@@ -353,8 +356,9 @@ class TestBounds:
             assert names(outbox.take()) == [("task_progress", "big")]
 
     def test_a_long_poll_gets_ten_packets(self, house: House) -> None:
-        """More in one response would disconnect python-socketio's client."""
+        """More in one response would disconnect python-socketio's client; a WebSocket gets all at once."""
         _, outbox = house.viewer("ann")
+        _, websocket = house.viewer("ann")
         outbox.polling = True
         for number in range(25):
             house.operations.create_task(f"t{number}", "ann")
@@ -363,6 +367,7 @@ class TestBounds:
             house.hub.flush()
             counts.append(len(outbox.take()))
         assert counts == [MAX_POLLED_PACKETS, MAX_POLLED_PACKETS, 5]
+        assert [len(flush) for flush in websocket.flushes] == [25]
 
     def test_a_hidden_page_is_told_of_ends_only(self, house: House) -> None:
         """It gets what it missed, in its newest state, when it is seen again."""
@@ -388,7 +393,7 @@ class TestBounds:
         assert payload["progress"]["message"] == "unseen too"
 
     def test_a_hidden_page_hears_of_a_removal(self, house: House) -> None:
-        """A removal is an end too."""
+        """A removal is an end too, and a new task of somebody else under the id does not change that."""
         viewer, outbox = house.viewer("ann")
         house.operations.create_task("a", "ann")
         house.operations.complete_task("a")
@@ -396,6 +401,7 @@ class TestBounds:
         outbox.take()
         house.hub.hide(viewer, True)
         house.operations.remove_task("a")
+        house.operations.create_task("a", "eve")
         house.hub.flush()
         assert names(outbox.take()) == [("task_removed", "a")]
 
@@ -527,6 +533,38 @@ class TestRemoval:
         assert [payload.get("user") for _, payload in ann.take()] == [None]
         assert [payload["user"] for _, payload in eve.take()] == ["eve"]
 
+    def test_a_removal_in_mid_flush_is_told(self) -> None:
+        """The flusher has just read the task when it goes: what it read does not take the removal's place."""
+
+        class Vanishing(MemoryRegistry):
+            def get(self, task_id: str) -> Task | None:
+                found = super().get(task_id)
+                if armed:
+                    armed.clear()
+                    self.remove(task_id)
+                return found
+
+        armed: list[bool] = []
+        house = House(registry=Vanishing())
+        _, outbox = house.viewer("ann")
+        house.operations.create_task("a", "ann")
+        house.operations.complete_task("a")
+        armed.append(True)
+        house.hub.flush()
+        house.hub.flush()
+        assert names(outbox.take())[-1] == ("task_removed", "a")
+
+    def test_what_is_owed_does_not_take_the_place_of_a_removal(self, house: House) -> None:
+        """A snapshot that had no room for a task is owed it; if it is gone meanwhile, that is what there is to tell."""
+        viewer, outbox = house.viewer("ann", live=False)
+        house.operations.create_task("a", "ann")
+        house.operations.complete_task("a")
+        house.operations.remove_task("a")
+        house.hub.flush()
+        house.hub.open(viewer, ["a"])
+        house.hub.flush()
+        assert names(outbox.take()) == [("task_removed", "a")]
+
     def test_subscribers_leave_the_room_of_a_removed_task_and_ticket_holders_stay(self, house: House) -> None:
         """A subscription is to the task that was; a ticket is to the id, and may precede its task."""
         subscriber, _ = house.viewer("ann")
@@ -607,6 +645,24 @@ class TestEnds:
         house.hub.flush()
         assert len(owed) >= 2
         assert all(owed)
+
+    def test_it_knows_whether_anything_is_still_to_be_told(self, house: House) -> None:
+        """What a stopping server waits for: marks, and viewers behind; not what a hidden page passes over."""
+        viewer, outbox = house.viewer("ann")
+        assert not house.hub.owing()
+        house.operations.create_task("a", "ann")
+        assert house.hub.owing()
+        house.hub.flush()
+        assert not house.hub.owing()
+        house.operations.update_task_progress("a", "more")
+        house.hub.flush()
+        assert house.hub.owing()
+        viewer.hidden = True
+        assert not house.hub.owing()
+        house.hub.hide(viewer, False)
+        outbox.take()
+        house.hub.flush()
+        assert not house.hub.owing()
 
     def test_nobody_is_owed_what_nobody_sees(self) -> None:
         """Tasks without a viewer leave as if there were no hub."""
@@ -819,6 +875,16 @@ class TestFlusher:
         loop.run()
         assert loop.pushed[-2:] == [5.0, 5.05]
 
+    def test_what_a_slow_viewer_was_owed_counts_as_a_flush(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
+        """A flush without a change of its own is followed by a full interval too."""
+        outbox.busy_since = START
+        loop.at(5.0, lambda: house.operations.update_task_progress("a", "more"))
+        loop.at(6.0, outbox.take)
+        loop.at(6.01, self.update(house, outbox))
+        loop.at(6.05)
+        loop.run()
+        assert loop.pushed == [6.0, 6.05]
+
     def test_marks_of_a_hot_loop_raise_the_event_once(self, house: House, outbox: HandOutbox) -> None:
         """While the flusher is awake, an update costs no wake-up; an end does."""
         event = house.concurrency.events[0]
@@ -879,6 +945,17 @@ class TestFlusher:
         loop.at(5.0)
         loop.run()
         assert (loop.script, loop.pushed) == ([], [5.0])
+
+    def test_starting_says_that_this_process_serves_viewers(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A registry that was loaded before a fork is told in the child, before its first viewer is."""
+        adopted: list[bool] = []
+        monkeypatch.setattr(house.registry, "adopt", lambda: adopted.append(True))
+        hub = Hub(house.registry, house.concurrency, flush_interval=0.05, viewer_timeout=30.0)
+        hub.start()
+        hub.start()
+        assert adopted == [True]
 
     def test_it_starts_once_and_not_again_after_a_stop(self, house: House) -> None:
         """A request that comes in while the server stops starts nothing."""

@@ -211,7 +211,8 @@ def test_changes_in_the_middle_of_settling_are_settled(
 ) -> None:
     """What a finalizer creates, ends and removes while the indexes are being changed is left to that change, in order;
     and who lists meanwhile gets what is there."""
-    follow, meanwhile = registry._catalogue.follow, []
+    follow = registry._catalogue.follow
+    meanwhile: list[list[str] | None] = []
 
     def interrupting(known: Task, task: Task | None) -> None:
         if not meanwhile:
@@ -241,7 +242,8 @@ def test_the_garbage_collector_may_end_a_task_at_any_step(registry: MemoryRegist
         holder: list[object] = []
         registry.create(NewTask(task_id, "ada"))
         try:
-            yield holder.append(holder)
+            holder.append(holder)
+            yield
         finally:
             registry.fail(task_id, TaskFailure(None, "abandoned", "abandoned"))
 

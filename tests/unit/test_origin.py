@@ -124,6 +124,7 @@ class TestAllowedOrigins:
         config = Config(allowed_origins=("*",))
         assert allowed(environ(origin="https://evil.example", sec_fetch_site="cross-site"), config)
         assert allowed(environ(origin="null"), config)
+        assert not allowed(environ(sec_fetch_site="cross-site"), config)
 
 
 class TestAllowedHosts:
@@ -164,7 +165,7 @@ class TestProxies:
 
     def test_a_trusted_proxy_is_believed(self) -> None:
         """Host and address are those that the outermost trusted proxy saw; the environ itself stays as it was."""
-        given = environ(origin="https://pub.example", **FORWARDED)
+        given = environ(scheme="http", origin="https://pub.example", **FORWARDED)
         before = dict(given)
         seen = behind_proxies(given, 1)
         assert (seen["REMOTE_ADDR"], seen["HTTP_HOST"], seen["wsgi.url_scheme"]) == ("1.2.3.4", "pub.example", "https")

@@ -136,6 +136,19 @@ class TestEnginesQueue:
             outbox.get(timeout=45)
         assert waits == [45]
 
+    def test_a_flush_wakes_the_writer(self) -> None:
+        """A writer that waits takes a flush as it takes any packet."""
+        concurrency = HandConcurrency()
+        outbox = Outbox(concurrency, Empty)
+
+        def wait(timeout: float | None) -> bool:
+            before = concurrency.events[0].sets
+            outbox.push([packet("a")])
+            return concurrency.events[0].sets > before
+
+        concurrency.on_wait = wait
+        assert outbox.get().data == "a"
+
     def test_a_packet_that_comes_while_it_waits_is_taken(self) -> None:
         """A wake-up for what somebody else took goes back to waiting."""
         concurrency = HandConcurrency()

@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import functools
 import gc
+import logging
 import os
 import threading
 import weakref
@@ -52,6 +53,10 @@ class Bench:
     def run(self) -> None:
         while self.waiting:
             self.waiting.pop(0)()
+
+
+class Rows:
+    """What a job may be given; an object that can be seen to be gone."""
 
 
 class Gate:
@@ -117,9 +122,9 @@ def test_a_job_waits_as_pending_runs_and_completes(operations: Operations, runne
         seen.append(task.snapshot)
         return {"year": year, "kind": kind}
 
-    first = runner.start(export, 2026, user_id=7, name="Export", task_id="t", kwargs={"kind": "csv"})
+    first = runner.start(export, 2026, user_id=7, name="Export 2026", task_id="t", kwargs={"kind": "csv"})
     assert (first.status, first.progress.message, first.cancellable) == (PENDING, None, True)
-    assert (first.task_id, first.user_id, first.name) == ("t", "7", "Export")
+    assert (first.task_id, first.user_id, first.name) == ("t", "7", "Export 2026")
     bench.run()
     (during,) = seen
     assert (during.status, during.progress.message) == (PROCESSING, "Starting...")
@@ -229,10 +234,6 @@ def test_running_counts_what_has_a_thread(runner: Runner, bench: Bench) -> None:
 
 def test_what_a_job_was_given_is_let_go_when_it_has_ended(runner: Runner, bench: Bench) -> None:
     """Nobody holds on to the arguments of a job that is done, in the pool or in the runner."""
-
-    class Rows:
-        pass
-
     rows = Rows()
     gone = weakref.ref(rows)
     runner.start(lambda task, rows: None, rows, user_id=7)
@@ -395,6 +396,24 @@ def test_a_job_that_cannot_be_started_in_the_store_fails(
     assert (ran, last.status, last.error.message) == ([], FAILED, "The store is away.")
 
 
+def test_a_job_leaves_alone_who_has_got_its_id_since(operations: Operations, runner: Runner, bench: Bench) -> None:
+    """A task is ended and cleared over its job's head, and started again: the old job does not end the new one."""
+
+    def slow(task: Handle) -> str:
+        operations.fail_task("t", "Taken too long")
+        operations.remove_task("t")
+        runner.start(nothing, user_id=7, task_id="t")
+        return "old"
+
+    runner.start(slow, user_id=7, task_id="t")
+    bench.waiting.pop(0)()
+    assert operations.require("t").status is PENDING
+    runner.stop()  # it still knows the new one
+    last = operations.require("t")
+    assert last.error is not None
+    assert last.error.code == SERVER_STOPPED
+
+
 # What is refused, where it is written.
 
 
@@ -443,11 +462,21 @@ def test_only_a_function_is_a_job(runner: Runner) -> None:
         runner.start(None, user_id=7)  # type: ignore[arg-type]
 
 
+class Opaque:
+    """Something callable whose signature makes no sense."""
+
+    __signature__ = "(task)"
+
+    def __call__(self, task: Handle) -> None:
+        raise TypeError("not like this")
+
+
+@pytest.mark.parametrize("function", [max, Opaque()], ids=["builtin", "opaque"])
 def test_a_function_that_does_not_tell_its_arguments_is_taken(
-    operations: Operations, runner: Runner, bench: Bench
+    operations: Operations, runner: Runner, bench: Bench, function: Callable[..., Any]
 ) -> None:
     """Some that are written in C have no signature; they are called and see for themselves."""
-    last = end_of(runner, bench, operations, dict.fromkeys)  # type: ignore[arg-type]
+    last = end_of(runner, bench, operations, function)
     assert last.error is not None
     assert (last.status, last.error.type) == (FAILED, "TypeError")
 
@@ -470,7 +499,7 @@ def test_an_omitted_user_is_the_one_that_is_identified(bench: Bench) -> None:
     assert Job(lambda: runner, nothing).start().user_id == "ada"
 
 
-def test_a_job_that_gets_no_thread_fails(operations: Operations) -> None:
+def test_a_job_that_gets_no_thread_fails(operations: Operations, caplog: pytest.LogCaptureFixture) -> None:
     """If the system has no thread left, the caller hears of it and the task does not wait for ever."""
 
     class Full:
@@ -479,12 +508,18 @@ def test_a_job_that_gets_no_thread_fails(operations: Operations) -> None:
         def submit(self, work: Callable[[], None]) -> None:
             raise RuntimeError("can't start new thread")
 
+    caplog.set_level(logging.CRITICAL)  # a record would hold on to the traceback, and that to the arguments
     runner = Runner(operations, threads=1, pool=Full)
+    rows = Rows()
+    gone = weakref.ref(rows)
     with pytest.raises(RuntimeError, match="new thread"):
-        runner.start(nothing, user_id=7, task_id="t")
+        runner.start(lambda task, rows: None, rows, user_id=7, task_id="t")
     last = operations.require("t")
     assert last.error is not None
     assert (last.status, last.error.message, runner.running()) == (FAILED, "can't start new thread", 0)
+    del rows
+    gc.collect()
+    assert gone() is None
 
 
 # Where a job runs.

@@ -2,8 +2,9 @@
 import { setStrings } from "/realtime/static/elements.js";
 import { connect } from "/realtime/static/realtime.js";
 import "/realtime/static/socket.js";
+import * as probe from "./probes.js";
 
-Object.assign(globalThis, { connect, setStrings, events: [], refused: [] });
+Object.assign(globalThis, { probe, connect, setStrings, events: [], refused: [] });
 const types = ["change", "completed", "failed", "cancelled", "cancel-request", "dismiss", "state"];
 for (const type of types) {
   addEventListener(`realtime-${type}`, (event) => {

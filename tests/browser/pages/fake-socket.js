@@ -12,15 +12,15 @@ class Server {
   asked = [];
   /** Answers to come, by command: {ok: false, error} instead of the usual. */
   refusals = {};
-  tasks = new Map();
+  tasks = new Map(); // the newest snapshots by id
   hidden = new Set(); // tasks that come only to who subscribes to them
   sockets = new Set();
 
   /** A new version of a task, in the short form of `snapshot`; whoever is connected hears of it. */
-  put(patch) {
-    const before = this.tasks.get(patch.id);
-    const task = snapshot({ ...before?.patch, ...patch }, { epoch: this.epoch, version: ++this.version, user: this.user });
-    this.tasks.set(patch.id, { task, patch: { ...before?.patch, ...patch } });
+  put({ id, ...patch }) {
+    const before = this.tasks.get(id);
+    const task = snapshot(patch, before ?? { task_id: id, user: this.user }, { epoch: this.epoch, version: ++this.version });
+    this.tasks.set(id, task);
     const ends = ["completed", "failed", "cancelled"].includes(task.status);
     this.#tell(ends ? `task_${task.status}` : before ? "task_progress" : "task_created", task);
   }
@@ -52,7 +52,7 @@ class Server {
   }
 
   greet(socket) {
-    const tasks = [...this.tasks.values()].map(({ task }) => task).filter((task) => !this.hidden.has(task.task_id));
+    const tasks = [...this.tasks.values()].filter((task) => !this.hidden.has(task.task_id));
     const removed = [...Object.keys(socket.auth.cursors ?? {})].filter((id) => !this.tasks.has(id));
     socket.hear("tasks_snapshot", { epoch: this.epoch, user_id: this.user, tasks, removed, has_more: false, next: null, server_time: new Date(now()).toISOString() });
   }
@@ -60,7 +60,7 @@ class Server {
   answer(command, message) {
     this.asked.push([command, message]);
     if (this.refusals[command]) return { ok: false, error: this.refusals[command] };
-    const known = (id) => this.tasks.get(id)?.task;
+    const known = (id) => this.tasks.get(id);
     if (command === "subscribe") {
       return { ok: true, tasks: message.task_ids.map(known).filter(Boolean), denied: message.task_ids.filter((id) => !known(id)) };
     }
@@ -132,26 +132,34 @@ class FakeSocket {
 globalThis.serverAhead = 0;
 const now = () => Date.now() + globalThis.serverAhead;
 
+const PROGRESS = ["current", "total", "unit", "percent", "message", "rate", "eta"];
+const BLANK = {
+  groups: [], name: null, status: "processing", result: null, error: null, cancellable: true, attempt: 1, retry_of: null, parent_id: null, output_size: 0, metadata: {},
+  completed_at: null, cancel_requested_at: null, stalled_since: null,
+  progress: { current: null, total: null, unit: null, percent: null, message: "", rate: null, eta: null },
+};
+
 /**
- * A snapshot from a short form: times are seconds ago (`created`, `started`, `updated`, `ended`, `cancelled`, `stalled`),
- * progress stands on the top level.
+ * The next snapshot of a task from a short form: times are seconds ago (`created`, `started`, `updated`, `ended`,
+ * `cancelled`, `stalled`), progress stands on the top level. What is left out stays as it was.
  */
-export function snapshot(patch, { epoch, version, user }) {
-  const { id, created, started, updated, ended, cancelled, stalled, current = null, total = null, unit = null, message = "", rate = null, eta = null, ...rest } = patch;
-  const at = (seconds) => (seconds === undefined || seconds === null ? null : new Date(now() - seconds * 1000).toISOString());
-  const status = rest.status ?? "processing";
-  const percent = patch.percent ?? (total ? (100 * (current ?? 0)) / total : null);
-  const over = ["completed", "failed", "cancelled"].includes(status);
-  const start = started ?? (status === "pending" ? null : (created ?? 10));
-  delete rest.percent;
-  return {
-    user, groups: [], name: null, result: null, error: null, cancellable: true, attempt: 1, retry_of: null, parent_id: null, output_size: 0, metadata: {},
-    ...rest,
-    task_id: id, status, version, epoch,
-    progress: { current, total, unit, percent, message, rate, eta },
-    created_at: at(created ?? start ?? 10), started_at: at(start), updated_at: at(updated ?? 0), completed_at: over ? at(ended ?? 0) : null,
-    cancel_requested_at: at(cancelled), stalled_since: at(stalled),
-  };
+function snapshot(patch, before, stamp) {
+  const { created, started, updated = 0, ended, cancelled, stalled, ...rest } = patch;
+  const progress = { ...(before.progress ?? BLANK.progress) };
+  for (const name of PROGRESS) {
+    if (name in rest) progress[name] = rest[name];
+    delete rest[name];
+  }
+  if (!("percent" in patch) && progress.total) progress.percent = (100 * progress.current) / progress.total;
+  const task = { ...BLANK, ...before, ...rest, ...stamp, progress };
+  const at = (seconds, otherwise) => (seconds === undefined ? otherwise : new Date(now() - seconds * 1000).toISOString());
+  task.created_at = at(created ?? (before.created_at ? undefined : (started ?? 10)), before.created_at);
+  task.started_at = at(started, before.started_at ?? (task.status === "pending" ? null : task.created_at));
+  task.updated_at = at(updated);
+  task.cancel_requested_at = at(cancelled, task.cancel_requested_at);
+  task.stalled_since = at(stalled, null);
+  if (["completed", "failed", "cancelled"].includes(task.status)) task.completed_at = at(ended ?? 0);
+  return task;
 }
 
 const servers = new Map();

@@ -2,6 +2,9 @@
 import "/realtime/static/elements.js";
 import { connect } from "/realtime/static/realtime.js";
 import { fake } from "/realtime/static/socket.js";
+import * as probe from "./probes.js";
+
+globalThis.probe = probe;
 
 const sheet = document.querySelector("main");
 

@@ -29,9 +29,10 @@ test("the same sentence, or the same end by two elements, is heard once", (t) =>
   for (let i = 0; i < 3; i += 1) {
     announcer.say("A: started", "en");
     announcer.end("e1 b", { kind: "completed", text: "B: done." }, "en");
+    announcer.end("e1 c", { kind: "completed", text: "C: done." }, "en");
   }
   pass(1000);
-  assert.deepEqual(heard, [["A: started B: done.", "en"]]);
+  assert.deepEqual(heard, [["A: started B: done. C: done.", "en"]]);
 });
 
 test("two ends are told, more are counted by kind", (t) => {

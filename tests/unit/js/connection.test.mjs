@@ -10,8 +10,12 @@ test("The first connect goes from connecting to live, when the tasks_snapshot is
   assert.deepEqual(world.rt.state, { state: "connecting", reason: null, since: world.clock.now, retryAt: null });
   await settle();
   assert.equal(world.socket.uri, "http://server/tasks");
-  assert.equal(world.socket.options.path, "/socket.io");
-  assert.equal(world.socket.options.reconnection, false);
+  const { path, reconnection, autoConnect, forceNew, tryAllTransports } = world.socket.options;
+  assert.equal(path, "/socket.io");
+  assert.equal(reconnection, false, "the times of tries are the client's own to tell");
+  assert.equal(autoConnect, false, "not before it is listened to");
+  assert.equal(forceNew, true, "two clients of one page share nothing");
+  assert.equal(tryAllTransports, true, "long-polling where WebSockets fail");
   assert.equal(world.socket.opened, true);
   world.socket.accept();
   await settle();
@@ -226,6 +230,21 @@ for (const code of ["ticket_expired", "ticket_invalid"]) {
   });
 }
 
+test("Whoever was denied with a fresh ticket and tries again may have it renewed again", async () => {
+  let calls = 0;
+  const world = makeWorld({ ticket: () => `t${(calls += 1)}` });
+  for (let turn = 0; turn < 2; turn += 1) {
+    await settle();
+    world.socket.refuse("ticket_expired");
+    await settle();
+    assert.equal(world.rt.state.state, "connecting");
+    world.socket.refuse("ticket_expired");
+    assert.equal(world.rt.state.state, "denied");
+    world.rt.reconnect();
+  }
+  assert.equal(calls, 5);
+});
+
 test("A ticket that expires again in a later connection is again fetched anew", async () => {
   let calls = 0;
   const world = makeWorld({ ticket: () => `t${(calls += 1)}` });
@@ -267,11 +286,16 @@ test("A ticket that arrives when its try is over opens nothing", async () => {
   const world = makeWorld({ ticket: () => new Promise((resolve) => hands.push(resolve)) });
   await world.clock.pass(20_000);
   assert.equal(world.rt.state.reason.code, "timeout");
-  hands[0]("late");
+  hands[0](Promise.reject(new Error("late")));
   await settle();
+  assert.equal(world.rt.state.reason.code, "timeout");
   assert.equal(world.sockets.length, 0);
   await world.clock.pass(250);
-  hands[1]("t");
+  await world.clock.pass(20_000 + 500);
+  hands[1]("late");
+  await settle();
+  assert.equal(world.sockets.length, 0);
+  hands[2]("t");
   await settle();
   assert.equal(world.sockets.length, 1);
 });
@@ -335,6 +359,31 @@ test("A page that is looked at does not disturb a try under way; a network that 
   assert.equal(world.sockets[0].ended, true);
 });
 
+test("With the network the short waits are back", async () => {
+  const world = makeWorld();
+  await settle();
+  for (let failures = 0; failures < 5; failures += 1) {
+    world.socket.fail();
+    await world.nextTry();
+  }
+  world.browser("online");
+  await settle();
+  world.socket.fail();
+  assert.equal(world.rt.state.retryAt - world.clock.now, 250);
+});
+
+test("Neither disturbs a connection that waits for the server's task store", async () => {
+  const world = makeWorld();
+  await settle();
+  world.socket.accept();
+  world.socket.fire("server_state", { state: "stale" });
+  world.browser("online");
+  world.browser("visible");
+  await settle();
+  assert.equal(world.sockets.length, 1);
+  assert.equal(world.rt.state.state, "stale");
+});
+
 test("Neither disturbs a connection that is up", async () => {
   const world = makeWorld();
   await world.goLive();
@@ -391,8 +440,9 @@ test("cut() closes the transport, says until when, and comes back by itself then
   assert.equal(world.rt.state.state, "offline");
   assert.equal(world.rt.state.reason.code, "cut");
   assert.equal(world.rt.state.retryAt, world.clock.now + 5_000);
-  world.browser("online");
-  world.browser("visible");
+  const { state } = world.rt;
+  for (const event of ["online", "visible", "offline"]) world.browser(event);
+  assert.equal(world.rt.state, state);
   await world.clock.pass(4_999);
   assert.equal(world.sockets.length, 1);
   await world.clock.pass(1);
@@ -408,6 +458,7 @@ test("During a cut, trying now is seen to try and to fail, and does not end the 
   const { retryAt } = world.rt.state;
   world.states.length = 0;
   world.rt.reconnect();
+  world.browser("offline");
   await world.clock.pass(1_000);
   assert.deepEqual(world.states.map((state) => [state.state, state.retryAt]), [["offline", null], ["offline", retryAt]]);
   assert.equal(world.sockets.length, 1);
@@ -452,10 +503,11 @@ test("close() is for good: nothing is tried, nothing is heard, nothing is left r
   world.rt.close();
   assert.equal(world.rt.state.state, "closed");
   assert.equal(world.socket.ended, true);
-  world.rt.reconnect();
-  world.rt.cut(10);
-  world.rt.close();
-  await world.clock.pass(60_000);
+  for (const act of [() => world.rt.reconnect(), () => world.rt.cut(10), () => world.rt.close()]) {
+    act();
+    assert.equal(world.rt.state.state, "closed");
+    await world.clock.pass(60_000);
+  }
   assert.equal(world.sockets.length, 1);
   assert.equal(world.rt.state.state, "closed");
   assert.equal(world.clock.pending, 0);
@@ -475,9 +527,9 @@ test("close() in the middle of a try, a wait or a cut ends that too", async () =
     await settle();
     stage(world);
     world.rt.close();
+    assert.equal(world.clock.pending, 0);
     await world.clock.pass(60_000);
     assert.equal(world.sockets.length, 1);
-    assert.equal(world.clock.pending, 0);
     assert.equal(world.rt.state.state, "closed");
   }
 });
@@ -492,6 +544,20 @@ test("A state listener may do anything to the client that told it", async () => 
   assert.equal(closing.sockets.length, 1);
   assert.equal(closing.clock.pending, 0);
 
+  for (const moment of [
+    (state) => state.state === "offline" && state.retryAt === null, // a try begins
+    (state) => state.reason?.code === "reconnect",
+  ]) {
+    const world = makeWorld();
+    world.rt.onState((state) => moment(state) && world.rt.close());
+    await world.goLive();
+    world.rt.reconnect();
+    await world.clock.pass(60_000);
+    assert.equal(world.rt.state.state, "closed");
+    assert.equal(world.sockets.length, 1);
+    assert.equal(world.clock.pending, 0);
+  }
+
   const eager = makeWorld();
   eager.rt.onState(({ state, retryAt }) => state === "offline" && retryAt !== null && eager.rt.reconnect());
   await settle();
@@ -500,6 +566,46 @@ test("A state listener may do anything to the client that told it", async () => 
   assert.equal(eager.sockets.length, 2);
   await eager.clock.pass(19_000);
   assert.equal(eager.sockets.length, 2, "the wait that it did without is off");
+});
+
+test("A task listener may close the client that told it", async () => {
+  const world = makeWorld();
+  world.rt.task("a").subscribe(() => world.rt.close());
+  await world.goLive([task("a")]);
+  assert.deepEqual(words(world), ["connecting", "closed"]);
+
+  const foreign = makeWorld();
+  await foreign.goLive();
+  foreign.rt.task("b").subscribe(() => foreign.rt.close());
+  await settle();
+  await foreign.socket.answer("subscribe", { ok: true, tasks: [task("b"), task("c", 1, { epoch: "other" })], denied: [] });
+  await foreign.clock.pass(5_000);
+  assert.equal(foreign.rt.state.state, "closed");
+});
+
+test("What changes nothing about the connection is no news", async () => {
+  const world = makeWorld();
+  await world.goLive();
+  const { state } = world.rt;
+  world.socket.fire("server_state", { state: "live" });
+  world.socket.fire("tasks_snapshot", snapshot());
+  assert.equal(world.rt.state, state);
+  assert.equal(world.states.length, 2);
+});
+
+test("A second snapshot in a connection does not make it younger", async () => {
+  const world = makeWorld();
+  await settle();
+  for (let failures = 0; failures < 4; failures += 1) {
+    world.socket.fail();
+    await world.nextTry();
+  }
+  await world.goLive();
+  await world.clock.pass(9_000);
+  world.socket.fire("tasks_snapshot", snapshot());
+  await world.clock.pass(1_000);
+  world.socket.lose();
+  assert.equal(world.rt.state.retryAt - world.clock.now, 250);
 });
 
 test("onState tells the present state first, not inside the call, and can be stopped", async () => {
@@ -542,6 +648,20 @@ test("A foreign frame makes the client connect anew, at most once a second", asy
   assert.equal(world.rt.state.state, "live");
   await world.clock.pass(5_000);
   assert.equal(world.sockets.length, 3);
+});
+
+test("A server that lost its memory may send news before its snapshot: nothing is lost, nothing is asked again", async () => {
+  const world = makeWorld();
+  await world.goLive([task("a", 5)]);
+  await world.comeBack();
+  world.socket.accept();
+  const ended = task("a", 3, { epoch: "new", status: "completed" });
+  world.socket.fire("task_completed", ended);
+  world.socket.fire("tasks_snapshot", snapshot([task("a", 2, { epoch: "new" })], { epoch: "new" }));
+  await world.clock.pass(2_000);
+  assert.equal(world.rt.state.state, "live");
+  assert.equal(world.sockets.length, 2);
+  assert.equal(await world.rt.task("a").done(), null);
 });
 
 test("A frame that cannot be read is reported, and the next one is read", async () => {

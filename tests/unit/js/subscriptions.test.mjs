@@ -213,6 +213,16 @@ test("A hundred cursors go in the CONNECT, unfinished tasks first; the others th
   assert.equal(rest.length, 160);
 });
 
+test("Beside a long ticket fewer cursors have room in the CONNECT, and the others go by subscribe", async () => {
+  const world = makeWorld({ ticket: "t".repeat(12_000) });
+  await world.goLive(many(100));
+  await world.comeBack();
+  await world.goLive();
+  assert.ok(JSON.stringify(world.socket.auth).length < 16_384 - 1_024);
+  const rest = await world.socket.answer("subscribe", { ok: true, tasks: [], denied: [] });
+  assert.equal(Object.keys(world.socket.auth.cursors).length + rest.task_ids.length, 100);
+});
+
 test("The rooms of tasks that come by themselves are left again after catching up", async () => {
   const world = makeWorld();
   const tasks = many(150);
@@ -375,6 +385,7 @@ test("A single task never shows up in the list: not while it is watched, nor whe
   const again = watch(world, "b");
   await settle();
   assert.deepEqual(again.told, [], "what nobody watched was forgotten: it was not kept up to date");
+  assert.equal(world.socket.messages("subscribe").length, 2);
 });
 
 test("A task of somebody's group is listed when it is pushed without having been asked for", async () => {
@@ -416,6 +427,162 @@ test("A listener that throws is reported and the others hear; the client goes on
   assert.deepEqual(told, [[5, true], [6, true]]);
   assert.deepEqual(world.reported.map(({ message }) => message), ["mine", "mine"]);
   assert.equal(world.rt.state.state, "live");
+});
+
+test("A server that lost its memory is not asked about the many tasks that it had", async () => {
+  const world = makeWorld();
+  await world.goLive(many(150));
+  await world.comeBack();
+  await world.goLive([], { epoch: "new" });
+  assert.deepEqual(world.socket.sent, []);
+});
+
+test("A second snapshot of another epoch in the same connection has all subscriptions sent again", async () => {
+  const world = makeWorld();
+  await world.goLive();
+  const { told } = watch(world, "b");
+  await settle();
+  await world.socket.answer("subscribe", { ok: true, tasks: [other("b", 3)], denied: [] });
+  world.socket.fire("tasks_snapshot", snapshot([], { epoch: "new" }));
+  await settle();
+  const message = await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["b"] });
+  assert.deepEqual(message, { task_ids: ["b"], epoch: "new", cursors: {} });
+  assert.deepEqual(told, [[3, true], [null, true]]);
+});
+
+test("Waits between refusals begin anew with each connection, and end with it", async () => {
+  const world = makeWorld();
+  await world.goLive();
+  watch(world, "b");
+  await settle();
+  const refusal = { ok: false, error: { code: "limit", message: "Later." } };
+  for (const wait of [250, 500, 1_000]) {
+    await world.socket.answer("subscribe", refusal);
+    await world.clock.pass(wait);
+  }
+  await world.socket.answer("subscribe", refusal);
+  await world.comeBack();
+  await world.goLive();
+  await world.socket.answer("subscribe", refusal);
+  await world.clock.pass(250);
+  await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["b"] });
+  await world.clock.pass(60_000);
+  assert.equal(world.socket.messages("subscribe").length, 2);
+});
+
+test("A denial does not take back what has arrived since the question", async () => {
+  const world = makeWorld();
+  await world.goLive();
+  const { told } = watch(world, "b");
+  await settle();
+  world.socket.fire("task_created", other("b", 9));
+  await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["b"] });
+  assert.deepEqual(told, [[9, true]]);
+});
+
+test("An id that was denied and let go is listed when a task of the viewer's group takes it", async () => {
+  const world = makeWorld();
+  const lists = [];
+  world.rt.tasks((list) => lists.push(list.map(({ task_id }) => task_id)));
+  await world.goLive();
+  const { stop } = watch(world, "b");
+  await settle();
+  await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["b"] });
+  stop();
+  await settle();
+  assert.deepEqual(world.socket.messages("unsubscribe"), [], "the server had not taken it");
+  world.socket.fire("task_created", other("b", 9, { groups: ["team:7"] }));
+  await world.clock.pass(16);
+  assert.deepEqual(lists.at(-1), ["b"]);
+});
+
+test("Taking a subscription back is tried again with the next change when the server could not", async () => {
+  const world = makeWorld();
+  await world.goLive();
+  const { stop } = watch(world, "b");
+  await settle();
+  await world.socket.answer("subscribe", { ok: true, tasks: [other("b")], denied: [] });
+  stop();
+  await settle();
+  await world.socket.answer("unsubscribe", { ok: false, error: { code: "unavailable", message: "Later." } });
+  watch(world, "c");
+  await settle();
+  await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["c"] });
+  assert.deepEqual(await world.socket.answer("unsubscribe", { ok: true }), { task_ids: ["b"] });
+});
+
+test("Whoever watches again while the subscription is taken back is subscribed again after", async () => {
+  const world = makeWorld();
+  await world.goLive();
+  const { stop } = watch(world, "b");
+  await settle();
+  await world.socket.answer("subscribe", { ok: true, tasks: [other("b")], denied: [] });
+  stop();
+  await settle();
+  const again = watch(world, "b");
+  await settle();
+  assert.equal(world.socket.messages("subscribe").length, 1);
+  await world.socket.answer("unsubscribe", { ok: true });
+  await world.socket.answer("subscribe", { ok: true, tasks: [other("b", 4)], denied: [] });
+  assert.deepEqual(again.told, [[1, true], [4, true]]);
+});
+
+test("Whoever comes and goes in one breath after another leaves no subscription behind", async () => {
+  const world = makeWorld();
+  await world.goLive();
+  const { stop } = watch(world, "b");
+  await settle();
+  await world.socket.answer("subscribe", { ok: true, tasks: [], denied: [] });
+  stop();
+  watch(world, "b").stop();
+  await settle();
+  assert.deepEqual(world.socket.messages("unsubscribe"), [{ task_ids: ["b"] }]);
+});
+
+test("An answer that cannot be read is reported, and the next question is asked", async () => {
+  const world = makeWorld();
+  await world.goLive();
+  watch(world, "b");
+  await settle();
+  watch(world, "c");
+  await settle();
+  await world.socket.answer("subscribe", { ok: true, tasks: [null], denied: [] });
+  assert.equal(world.reported.length, 1);
+  assert.deepEqual(world.socket.messages("subscribe").map(({ task_ids }) => task_ids), [["b"], ["c"]]);
+});
+
+test("A dismissed task is still known to who watches it, and needs no asking", async () => {
+  const world = makeWorld();
+  await world.goLive([other("g", 5, { status: "failed" })]);
+  await world.rt.dismiss("g");
+  await world.comeBack();
+  await world.goLive();
+  const { told } = watch(world, "g");
+  await settle();
+  assert.deepEqual(told, [[5, true]]);
+  assert.deepEqual(world.socket.sent, []);
+});
+
+test("After close() nobody is called any more, a first call that was on its way included", async () => {
+  const world = makeWorld();
+  const heard = [];
+  world.rt.onEvent(() => world.rt.close());
+  world.rt.onEvent(() => heard.push("event"));
+  await settle();
+  world.rt.task("a").subscribe(() => heard.push("task"));
+  world.socket.accept();
+  world.rt.tasks(() => heard.push("list"));
+  world.socket.fire("tasks_snapshot", snapshot([task("a")]));
+  await world.clock.pass(100);
+  assert.deepEqual(heard, ["task"], "the snapshot was applied before it was shown");
+
+  const early = makeWorld();
+  await early.goLive([task("a")]);
+  early.rt.task("a").subscribe(() => heard.push("late task"));
+  early.rt.tasks(() => heard.push("late list"));
+  early.rt.close();
+  await early.clock.pass(100);
+  assert.deepEqual(heard, ["task"]);
 });
 
 test("What is no function cannot subscribe", () => {

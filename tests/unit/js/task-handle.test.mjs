@@ -335,6 +335,9 @@ test("cancel() rejects with offline at once while there is no connection, and wh
   const early = watch(world.rt.task("a").cancel());
   await settle();
   assert.equal(early.error.code, "offline");
+  const opening = watch(world.rt.task("a").cancel());
+  await settle();
+  assert.equal(opening.error.code, "offline");
   await world.goLive([task("a", 1)]);
   const late = watch(world.rt.task("a").cancel());
   world.socket.lose();

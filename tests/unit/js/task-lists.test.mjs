@@ -87,6 +87,9 @@ test("A client that is denied before it knows anything has nothing on its way", 
   const world = makeWorld();
   const { calls } = show(world);
   await settle();
+  world.socket.open();
+  await world.clock.pass(100);
+  assert.deepEqual(calls.at(-1), [[], { loading: true, hasMore: false }]);
   world.socket.refuse("unauthenticated");
   await world.clock.pass(16);
   assert.deepEqual(calls.at(-1), [[], { loading: false, hasMore: false }]);
@@ -155,6 +158,24 @@ test("A page that was asked for in an earlier connection is nobody's; the next c
   await world.socket.answer("list_tasks", { ok: true, tasks: [at("b", 2)], next: null });
   await world.clock.pass(16);
   assert.deepEqual(calls.at(-1), [["c", "b"], { loading: false, hasMore: false }]);
+});
+
+test("A page that waits to be asked for again does not outlive its connection", async () => {
+  const world = makeWorld();
+  const { calls } = show(world);
+  await world.goLive([at("c", 3)], { has_more: true, next: "p1" });
+  for (const wait of [250, 0]) {
+    await world.socket.answer("list_tasks", { ok: false, error: { code: "unavailable", message: "Later." } });
+    await world.clock.pass(wait);
+  }
+  world.socket.lose();
+  await world.clock.pass(16);
+  assert.deepEqual(calls.at(-1)[1], { loading: false, hasMore: true });
+  await world.nextTry();
+  await world.goLive([], { has_more: true, next: "q1" });
+  assert.deepEqual(world.socket.messages("list_tasks"), [{ limit: 100, before: "q1" }]);
+  await world.clock.pass(1_000);
+  assert.equal(world.socket.messages("list_tasks").length, 1);
 });
 
 test("A page brings nothing back that was removed meanwhile", async () => {

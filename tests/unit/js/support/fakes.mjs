@@ -96,6 +96,7 @@ export class FakeSocket {
 
   /** The transport is open: read the CONNECT's auth. */
   open() {
+    if (this.auth) return;
     this.options.auth((auth) => {
       this.auth = structuredClone(auth);
     });
