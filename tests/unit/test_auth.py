@@ -166,6 +166,7 @@ class TestTickets:
             URLSafeSerializer(SECRET, salt=SALT).dumps({"u": "ann"}),
             URLSafeTimedSerializer(SECRET, salt=SALT).dumps({"u": secrets.token_hex(5_000)}),
         ],
+        ids=range(14),  # made of the tickets they would differ in each process
     )  # fmt: skip
     def test_anything_else_is_invalid(self, tickets: Tickets, ticket: Any) -> None:
         """Another key, another salt, no time, no text, too long: `ticket_invalid`, and never another error."""
