@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
@@ -12,10 +13,7 @@ from .protocol import MAX_FLUSH_BYTES
 from .registry.base import Registry, Removed
 from .registry.output import Piece
 from .task import Task
-
-if TYPE_CHECKING:
-    from .hub import Viewer
-
+from .viewer import Viewer
 
 #: Of a flush, the bytes that output may take up, so that snapshots find room too; and those of one piece, before JSON.
 MAX_OUTPUT_BYTES: Final = 48 * 1024
@@ -38,9 +36,9 @@ class _Push:
 class Flush:
     """What a flush has encoded so far. ``created`` are the tasks of which no room has been told yet."""
 
-    def __init__(self, registry: Registry, namespace: str, created: set[str]) -> None:
+    def __init__(self, registry: Registry, make_frame: Callable[[str, bytes], Frame], created: set[str]) -> None:
         self._registry = registry
-        self._namespace = namespace
+        self._frame = make_frame
         self._created = created
         self._pushes: dict[str | Removed, _Push | None] = {}
         self._pieces: dict[tuple[str, str, int], tuple[_Push, int]] = {}
@@ -155,7 +153,7 @@ class Flush:
                 if len(payload) <= MAX_OUTPUT_BYTES or most <= 1024:
                     break
                 most //= 2  # control characters grow sixfold in JSON
-            push = _Push(Frame(self._namespace, protocol.TASK_OUTPUT, payload), None)
+            push = _Push(self._frame(protocol.TASK_OUTPUT, payload), None)
             known = self._pieces[task_id, stream, offset] = push, piece.end
         return known
 
@@ -180,7 +178,5 @@ class Flush:
             event = protocol.TERMINAL_EVENTS.get(task.status, event)
             payload = task.encode_push()
             self.encodes += 1
-        push = self._pushes[task_id if removed is None else removed] = _Push(
-            Frame(self._namespace, event, payload), task
-        )
+        push = self._pushes[task_id if removed is None else removed] = _Push(self._frame(event, payload), task)
         return push

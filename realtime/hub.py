@@ -13,12 +13,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
 from .flush import Flush
+from .frames import Frame
 from .protocol import NAMESPACE, group_room, task_room, user_room
 from .registry.base import Registry, Removed
+from .rooms import Rooms, rooms_of
 from .task import Task
 from .viewer import Outgoing
 from .viewer import Viewer as Viewer
@@ -37,10 +40,11 @@ class Hub:
         self._concurrency = concurrency
         self._interval = flush_interval
         self._viewer_timeout = viewer_timeout
-        self._namespace = namespace
+        #: Makes the frame of an event's name and the JSON of its payload.
+        self.make_frame: Callable[[str, bytes], Frame] = partial(Frame, namespace)
         #: Guards rooms, viewers and their dirty sets. Never taken by `mark`; no callback runs under it.
         self._lock = native_lock()
-        self._rooms: dict[str, dict[Viewer, None]] = {}
+        self._rooms = Rooms()
         self.viewers: dict[str, Viewer] = {}
         self._behind: dict[Viewer, None] = {}
         # Written by any thread, read by the flusher: one dictionary for ever, whose single operations are atomic.
@@ -129,7 +133,7 @@ class Hub:
         self._concurrency.spawn(self._run, "realtime-flusher")
 
     def join(self, viewer: Viewer, *, per_user: int, per_address: int, in_all: int) -> None:
-        """Let a viewer into its rooms; it is told nothing before `open`. Raises `LimitReached`, changing nothing."""
+        """Let a viewer into its rooms; it is told nothing before `open`. Raises `LimitReached`."""
         self.start()
         grant = viewer.grant
         rooms = [group_room(group) for group in grant.groups] + [task_room(task_id) for task_id in grant.task_ids]
@@ -151,7 +155,7 @@ class Hub:
                 )
             self.viewers[viewer.session] = viewer
             for room in (*rooms, same):
-                self._enter(viewer, room)
+                self._rooms.enter(viewer, room)
 
     def open(self, viewer: Viewer, owed: Iterable[str] = ()) -> None:
         """The viewer's CONNECT answer and first snapshot are on their way: pushes may follow.
@@ -209,7 +213,7 @@ class Hub:
                 viewer.live = False
                 self._behind.pop(viewer, None)
                 for room in list(viewer.rooms):
-                    self._exit(viewer, room)
+                    self._rooms.exit(viewer, room)
                 viewer.dirty.clear()
                 viewer.outputs = None
                 viewer.outbox.detach()
@@ -220,30 +224,18 @@ class Hub:
         with self._lock:
             if viewer.session in self.viewers:
                 for task_id in task_ids:
-                    self._enter(viewer, task_room(task_id))
+                    self._rooms.enter(viewer, task_room(task_id))
 
     def exit(self, viewer: Viewer, task_ids: Iterable[str]) -> None:
         """Take a viewer out of the rooms of single tasks."""
         with self._lock:
             for task_id in task_ids:
-                self._exit(viewer, task_room(task_id))
+                self._rooms.exit(viewer, task_room(task_id))
 
     def in_room(self, room: str) -> list[Viewer]:
         """The viewers in a room."""
         with self._lock:
             return list(self._rooms.get(room, ()))
-
-    def _enter(self, viewer: Viewer, room: str) -> None:
-        viewer.rooms.add(room)
-        self._rooms.setdefault(room, {})[viewer] = None
-
-    def _exit(self, viewer: Viewer, room: str) -> None:
-        viewer.rooms.discard(room)
-        members = self._rooms.get(room)
-        if members is not None:
-            members.pop(viewer, None)
-            if not members:
-                del self._rooms[room]
 
     def _ready(self, viewer: Viewer) -> None:
         # A viewer has taken its flush. It gets what it missed at the next tick.
@@ -284,9 +276,9 @@ class Hub:
         """End all waits, and the flusher after one last flush. It does not start again."""
         self._running, self._stopped = False, True
         with self._lock:
-            events = [event for waiting in self._waiters.values() for event in waiting]
-        for event in events:
-            event.set()
+            for waiting in self._waiters.values():
+                for event in waiting:
+                    event.set()
         self._wake_now()
 
     # The flusher.
@@ -324,7 +316,7 @@ class Hub:
         Only the flusher calls this.
         """
         created: set[str] = set()
-        flush = Flush(self._registry, self._namespace, created)
+        flush = Flush(self._registry, self.make_frame, created)
         late: list[Viewer] = []
         with self._lock:
             marks = self._moving = dict(self._dirty)
@@ -351,8 +343,7 @@ class Hub:
             self._behind = behind
             self.encodes += flush.encodes
             self.pushes += flush.given
-            if flush.given:
-                self.flushes += 1
+            self.flushes += flush.given > 0
         if flush.more:
             self._wake()
         for viewer in late:
@@ -370,21 +361,14 @@ class Hub:
             # The id may come back as somebody else's. Who may see that one too has another room of it, or a ticket.
             for viewer in list(self._rooms.get(task_room(task_id), ())):
                 if task_id not in viewer.grant.task_ids:
-                    self._exit(viewer, task_room(task_id))
+                    self._rooms.exit(viewer, task_room(task_id))
         if task is not None:
             self._reach(task, None)
         for event in self._waiters.get(task_id, ()):
             event.set()
 
-    @staticmethod
-    def _rooms_of(source: Task | Removed) -> list[str]:
-        rooms = [task_room(source.task_id), *map(group_room, source.groups)]
-        if source.user_id is not None:
-            rooms.append(user_room(source.user_id))
-        return rooms
-
     def _reach(self, source: Task | Removed, news: Removed | None) -> None:
-        for room in self._rooms_of(source):
+        for room in rooms_of(source):
             members = self._rooms.get(room)
             if members:
                 self._behind.update(members)
@@ -401,7 +385,7 @@ class Hub:
         sent[stream] = self._registry.output_ends(task_id).get(stream, start)
         key = (task_id, stream)
         subscribed = task_room(task_id)
-        for room in self._rooms_of(task):
+        for room in rooms_of(task):
             for viewer in self._rooms.get(room, ()):
                 if viewer.declines and room != subscribed:
                     continue

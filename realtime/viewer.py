@@ -33,8 +33,8 @@ class Viewer:
     """One connected session."""
 
     __slots__ = (
-        "address", "connection", "declines", "dirty", "grant", "hidden", "live", "outbox", "outputs", "rooms", "session",
-        "tokens", "tokens_at",
+        "address", "connection", "declines", "dirty", "grant", "hidden", "live", "outbox", "outputs", "rooms",
+        "session", "tokens", "tokens_at",
     )  # fmt: skip
 
     def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outgoing) -> None:

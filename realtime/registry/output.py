@@ -52,8 +52,10 @@ class Stream:
         last = max(first, min(end, self.end) - start)
         if last - first > most:
             last = first + most
-            while last > first + 1 and self._bytes[last] & 0xC0 == 0x80:
+            while last > first and self._bytes[last] & 0xC0 == 0x80:
                 last -= 1
+            if last == first:
+                last = _boundary(self._bytes, first + 1)
         return Piece(start + first, start + last, bytes(self._bytes[first:last]))
 
 

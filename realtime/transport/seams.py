@@ -98,7 +98,7 @@ def push_sockets(server: Any, concurrency: EventletConcurrency, upgraded: Callab
     """Under our server: WebSockets without greenlets (`websocket.PushSockets`), and one sweeper in the place of
     Engine.IO's service task and of its greenlet per ping.
     """
-    from .websocket import PushSockets  # only where eventlet serves is it imported
+    from .sweeper import PushSockets  # only where eventlet serves is it imported
 
     sockets = PushSockets(server.eio, concurrency, server.eio._async["websocket"], upgraded)
     server.eio._async = {**server.eio._async, "websocket": sockets.driver}

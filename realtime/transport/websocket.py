@@ -12,38 +12,29 @@ the frame in flight; the hub keeps the rest as dirty task ids.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import ctypes
 import errno
 import logging
 import os
 import socket
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import eventlet
 from engineio import packet as engineio_packet
 from eventlet import hubs, wsgi
-from websockets.frames import CloseCode, Opcode
-from websockets.protocol import SERVER, Protocol, State
-from websockets.utils import accept_key
+from websockets.frames import CloseCode
 
+from ..concurrency import EventletConcurrency
 from ..frames import Batch, text_frame
 from ..protocol import MAX_CONTROL_BYTES
+from .dialogue import Dialogue
 
 log = logging.getLogger("realtime")
-#: The protocol objects' own logger: it tells each closed connection at INFO.
-_protocol_log = logging.getLogger("realtime.websocket")
-_protocol_log.setLevel(logging.ERROR)
 
-#: Bytes that the kernel may hold for a viewer: what it holds is stale by the time a slow viewer reads it.
-SEND_BUFFER: Final = 64 * 1024
-NOT_SENT_LOW: Final = 16 * 1024
 #: Messages of one viewer that wait for their turn before its socket is read no further.
 MAX_INBOX: Final = 32
 READ_SIZE: Final = 16 * 1024
@@ -51,8 +42,7 @@ READ_SIZE: Final = 16 * 1024
 CLOSE_TIMEOUT: Final = 3.0
 
 _FLAGS: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
-_AGAIN: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
-_TEXT, _BINARY, _CONTINUATION, _CLOSE = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.CLOSE
+_AGAIN: Final = (errno.EAGAIN, errno.EINTR)
 
 # A PyDLL call keeps the GIL, unlike a CDLL call and unlike socket.send.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -61,29 +51,36 @@ _send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
 _send.restype = ctypes.c_ssize_t
 
 
+class Keeper(Protocol):
+    """What push sockets need of those who keep them (`sweeper.PushSockets`)."""
+
+    concurrency: EventletConcurrency
+    empty: type[Exception]
+    max_message: int
+    took_over: Callable[[Any, PushSocket], None]
+    alive: dict[Any, float]
+    closing: dict[PushSocket, float]
+
+
 class PushSocket:
     """A viewer's WebSocket. Stands in the place of Engine.IO's queue; all of it runs on the hub thread but `put`."""
 
     __slots__ = (
-        "_corked", "_engine", "_fd", "_handling", "_inbox", "_on_overflow", "_on_ready", "_parts", "_pending", "_pending_bytes",
-        "_protocol", "_reading", "_sockets", "_text", "_writing", "busy_since", "closing", "pinged", "probing",
+        "_corked", "_dialogue", "_engine", "_fd", "_handling", "_inbox", "_on_overflow", "_on_ready", "_pending",
+        "_pending_bytes", "_reading", "_sockets", "_writing", "busy_since", "closing", "pinged", "probing",
     )  # fmt: skip
 
-    def __init__(self, sockets: PushSockets, engine: Any, fd: int) -> None:
-        self._sockets = sockets
-        self._engine = engine
-        self._fd = fd
-        self._protocol: Protocol | None = Protocol(SERVER, max_size=sockets.max_message, logger=_protocol_log)
+    def __init__(self, sockets: Keeper, engine: Any, fd: int) -> None:
+        self._sockets, self._engine, self._fd = sockets, engine, fd
+        self._dialogue: Dialogue | None = Dialogue(sockets.max_message)
         # Bytes that the socket has not taken: the end of the frame in flight, and control frames.
         self._pending: deque[bytes] | None = None
         self._pending_bytes = 0
         # While a message is handled, what answers it waits here to be written at once; None otherwise.
         self._corked: list[bytes] | None = None
-        # Messages that wait for their turn, and the parts of one that comes in fragments.
+        # Messages that wait for their turn.
         self._inbox: deque[str | bytes] | None = None
         self._handling = False
-        self._parts: list[bytes] | None = None
-        self._text = False
         self._writing: Any = None
         self._on_ready: Callable[[], None] | None = None
         self._on_overflow: Callable[[], None] | None = None
@@ -103,15 +100,13 @@ class PushSocket:
         self._reading = hub.add(hub.READ, self._fd, self._readable, _ignore, None)
         self._reading.greenlet = None  # else the greenlet of the handshake would live as long as the viewer
 
-    # The place of Engine.IO's queue.
-
     def attach(self, on_ready: Callable[[], None], on_overflow: Callable[[], None]) -> None:
         """A viewer lives on this connection from now on. `on_ready` is called whenever the socket can take more."""
         self._on_ready = on_ready
         self._on_overflow = on_overflow
 
     def detach(self) -> None:
-        """The viewer has gone; the connection may live on for the host's namespaces."""
+        """The viewer has gone."""
         self._on_ready = self._on_overflow = None
 
     def push(self, batch: Batch) -> int:
@@ -124,9 +119,8 @@ class PushSocket:
             if self.busy_since is not None:
                 return 0
         data, frames = batch.joined, batch.frames
-        length = len(data)
-        taken = _send(self._fd, data, length, _FLAGS)
-        if taken == length:
+        taken = _send(self._fd, data, len(data), _FLAGS)
+        if taken == len(data):
             return len(frames)
         if taken < 0:
             if ctypes.get_errno() not in _AGAIN:
@@ -152,8 +146,8 @@ class PushSocket:
         if packet is None:
             self.close(CloseCode.NORMAL_CLOSURE)
             return
-        encoded = packet.encode()
-        self._write(text_frame(encoded.encode()) if isinstance(encoded, str) else _binary_frame(encoded))
+        data = packet.encode()
+        self._write(text_frame(data.encode()) if isinstance(data, str) else _binary_frame(data))
 
     def _uncork(self) -> None:
         corked, self._corked = self._corked, None
@@ -184,19 +178,13 @@ class PushSocket:
         self._wait_writable()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Part of the queue interface: nothing is ever taken out here."""
         raise self._sockets.empty
 
     def empty(self) -> bool:
         return not self._pending
 
-    def task_done(self) -> None:
-        """Part of the queue interface."""
-
-    def join(self) -> None:
-        """Part of the queue interface."""
-
-    # Writing.
+    def task_done(self) -> None: ...
+    def join(self) -> None: ...
 
     def _keep(self, data: bytes) -> None:
         if self._pending is None:
@@ -232,16 +220,19 @@ class PushSocket:
             self.busy_since = None
             if self._on_ready is not None:
                 self._on_ready()
-        except Exception:  # a callback that raises is called again, for ever
+        except Exception:  # a callback that raises is called again
             log.exception("Writing to a viewer failed.")
             self.abort("transport error")
 
-    def _stop_writing(self) -> None:
-        if self._writing is not None:
-            hubs.get_hub().remove(self._writing)
-            self._writing = None
+    def _stop_reading(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            hubs.get_hub().remove(reading)
 
-    # Reading.
+    def _stop_writing(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            hubs.get_hub().remove(writing)
 
     def _readable(self, _fd: int) -> None:
         try:
@@ -251,73 +242,38 @@ class PushSocket:
             self.abort("transport error")
 
     def _read(self) -> None:
-        protocol = self._protocol
+        dialogue = self._dialogue
         try:
             data = os.read(self._fd, READ_SIZE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""
-        if not data or protocol is None:
+        if not data or dialogue is None:
             self.abort("transport close")
             return
-        protocol.receive_data(data)
-        for frame in protocol.events_received():
-            if not self._frame(protocol, frame):
-                break
-        ended = False
-        for out in protocol.data_to_send():
-            if out:
-                self._write(out)
-            else:
-                ended = True  # the protocol is through: RFC 6455 section 7.1.1, the server closes first
+        for message in dialogue.receive(data):
+            if message == "3":  # PONG, the most frequent of all
+                self.pinged = None
+                continue
+            if self._inbox is None:
+                self._inbox = deque()
+            self._inbox.append(message)
+            if not self._handling:
+                self._handling = True
+                eventlet.spawn_n(self._handle)
+        answer, ended = dialogue.outgoing()
+        if answer:
+            self._write(answer)
         if ended:
             self._end()
-        elif self._inbox is not None and len(self._inbox) >= MAX_INBOX and self._reading is not None:
-            hubs.get_hub().remove(self._reading)
-            self._reading = None
-
-    def _frame(self, protocol: Protocol, frame: Any) -> bool:
-        """Take one frame; False after the last."""
-        opcode = frame.opcode
-        if opcode is _TEXT or opcode is _BINARY:
-            self._text = opcode is _TEXT
-            if frame.fin:
-                return self._message(protocol, bytes(frame.data))
-            self._parts = [bytes(frame.data)]
-        elif opcode is _CONTINUATION and self._parts is not None:
-            self._parts.append(bytes(frame.data))
-            if frame.fin:
-                data, self._parts = b"".join(self._parts), None
-                return self._message(protocol, data)
-        return opcode is not _CLOSE
-
-    def _message(self, protocol: Protocol, data: bytes) -> bool:
-        message: str | bytes = data
-        if self._text:
-            if data == b"3":  # PONG, the most frequent of all
-                self.pinged = None
-                return True
-            try:
-                message = data.decode()
-            except UnicodeDecodeError:
-                protocol.fail(CloseCode.INVALID_DATA, "not UTF-8")
-                return False
-            if not message or message[0] not in "123456":
-                protocol.fail(CloseCode.PROTOCOL_ERROR, "not an Engine.IO packet")
-                return False
-        if self._inbox is None:
-            self._inbox = deque()
-        self._inbox.append(message)
-        if not self._handling:
-            self._handling = True
-            eventlet.spawn_n(self._handle)
-        return True
+        elif self._inbox is not None and len(self._inbox) >= MAX_INBOX:
+            self._stop_reading()
 
     def _handle(self) -> None:
         """Handle what has come in, one after another, where a handler may wait."""
         try:
-            while self._inbox and self._protocol is not None and not self.closing:
+            while self._inbox and self._dialogue is not None and not self.closing:
                 self._corked = []
                 self._receive(self._inbox.popleft())
                 self._uncork()
@@ -361,8 +317,6 @@ class PushSocket:
             self._put(former.get(block=False))
         self._sockets.took_over(engine, self)
 
-    # Ends.
-
     def ping(self) -> None:
         """Ask for a sign of life (https://socket.io/docs/v4/engine-io-protocol/#heartbeat)."""
         self.pinged = time.monotonic()
@@ -370,22 +324,22 @@ class PushSocket:
 
     def close(self, code: int, reason: str = "server disconnect") -> None:
         """Start the closing handshake (RFC 6455 section 7.1.2) and let the session go."""
-        protocol = self._protocol
-        if self.closing or protocol is None:
+        if self.closing or self._dialogue is None:
             return
-        if protocol.state is State.OPEN:
-            self._uncork()
-            protocol.send_close(code)
-            for out in protocol.data_to_send():
-                if out:
-                    self._write(out)
+        self._uncork()
+        self._dialogue.close(code)
+        last, _ = self._dialogue.outgoing()
+        if last:
+            self._write(last)
         self._leave(reason)
 
     def _end(self) -> None:
-        """Both close frames are through, or the peer broke the protocol and was told so: let go of the socket."""
+        """Nothing follows: say so, and read until the peer has read it. To close at once with bytes unread would
+        reset the connection, and the close frame would be lost. The sweeper ends the wait.
+        """
         self._leave("transport close")
-        if not self._pending:
-            self._release()
+        if not self._pending and self._fd >= 0:
+            _libc.shutdown(self._fd, socket.SHUT_WR)
 
     def _leave(self, reason: str) -> None:
         if not self.closing:
@@ -402,16 +356,12 @@ class PushSocket:
         fd, self._fd = self._fd, -1  # whoever writes from here on must not hit a descriptor that is somebody else's
         if fd < 0:
             return
-        hub = hubs.get_hub()
-        if self._reading is not None:
-            hub.remove(self._reading)
-            self._reading = None
+        self._stop_reading()
         self._stop_writing()
         with contextlib.suppress(OSError):
             os.close(fd)
-        self._protocol = None
+        self._dialogue = None
         self._pending = None
-        self._parts = None
         self._sockets.closing.pop(self, None)
         self._sockets.alive.pop(self, None)
 
@@ -425,148 +375,21 @@ class PushSocket:
         engine.server.sockets.pop(engine.sid, None)
 
 
-class PolledSession:
-    """What the sweeper needs of a long-polling session."""
-
-    __slots__ = ("_engine", "_sockets", "pinged")
-
-    probing = False
-
-    def __init__(self, sockets: PushSockets, engine: Any) -> None:
-        self._sockets = sockets
-        self._engine = engine
-        self.pinged: float | None = None
-
-    @property
-    def gone(self) -> bool:
-        """Whether Engine.IO has closed it."""
-        return bool(self._engine.closed)
-
-    @property
-    def closing(self) -> bool:
-        """Whether there is nothing to ask any more."""
-        return bool(self._engine.closed or self._engine.upgraded)
-
-    def answered(self) -> None:
-        """A PONG has come. Stands in the place of the session's ``schedule_ping``."""
-        self.pinged = None
-
-    def ping(self) -> None:
-        """Ask for a sign of life."""
-        self.pinged = time.monotonic()
-        self._engine.queue.put(engineio_packet.Packet(engineio_packet.PING))
-
-    def abort(self, reason: str) -> None:
-        """End the session."""
-        eventlet.spawn_n(self._end, reason)
-
-    def _end(self, reason: str) -> None:
-        if not self.closing:
-            with contextlib.suppress(Exception):
-                self._engine.close(wait=False, abort=True, reason=reason)
-        self._engine.server.sockets.pop(self._engine.sid, None)
-
-
-class PushSockets:
-    """All push sockets of one Engine.IO server: its WebSocket driver, and the sweeper that pings them."""
-
-    def __init__(self, eio: Any, concurrency: Any, fallback: Any, took_over: Callable[[Any, PushSocket], None]) -> None:
-        self._eio = eio
-        self._fallback = fallback
-        self.concurrency = concurrency
-        self.empty: type[Exception] = eio._async["queue_empty"]
-        self.took_over = took_over
-        self.max_message: int = eio.max_http_buffer_size
-        #: When each is due for a ping or a look (monotonic seconds); in that order.
-        self.alive: dict[PushSocket | PolledSession, float] = {}
-        self.closing: dict[PushSocket, float] = {}
-
-    def driver(self, handler: Callable[[Any], Any], server: Any) -> Any:
-        """Engine.IO asks its driver for a WSGI app that makes the upgrade; ``handler`` is bound to its socket."""
-
-        def upgrade(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-            if "realtime.detach" not in environ:
-                return self._fallback(handler, server)(environ, start_response)  # type: ignore[no-any-return]
-            return self._upgrade(handler.__self__, environ, start_response)  # type: ignore[attr-defined]
-
-        return upgrade
-
-    def _upgrade(self, engine: Any, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
-        if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13" or not _is_key(key):
-            headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", "text/plain")]
-            start_response("426 Upgrade Required", headers)
-            return [b"A WebSocket handshake of version 13 is expected."]
-        green = environ["eventlet.input"].get_socket()
-        for option, size in ((socket.SO_SNDBUF, SEND_BUFFER),):
-            green.setsockopt(socket.SOL_SOCKET, option, size)
-        if sys.platform == "linux":
-            green.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW)
-        # No Sec-WebSocket-Extensions: with permessage-deflate each viewer would need a compression of its own.
-        green.sendall(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
-        )
-        fd = os.dup(green.fileno())
-        os.set_blocking(fd, False)
-        environ["realtime.detach"]()
-        push = PushSocket(self, engine, fd)
-        if push.probing:
-            engine.upgrading = True
-        else:
-            former, engine.queue = engine.queue, push
-            engine.connected = engine.upgraded = True
-            while not former.empty():
-                push._put(former.get(block=False))
-        self.alive[push] = time.monotonic() + self._eio.ping_interval
-        wsgi.WSGI_LOCAL.already_handled = True
-        return ()
-
-    def opened(self, engine: Any, environ: dict[str, Any]) -> None:
-        """A session begins. Its signs of life are ours to ask for, on the monotonic clock, whatever its transport."""
-        engine.last_ping = None  # so that Engine.IO schedules no ping of its own
-        if "transport=websocket" not in environ.get("QUERY_STRING", ""):
-            polled = PolledSession(self, engine)
-            engine.schedule_ping = polled.answered
-            self.alive[polled] = time.monotonic() + self._eio.ping_interval
-
-    def sweep(self) -> None:
-        """Ping those that are due, drop the silent ones and those that do not answer a close."""
-        now = time.monotonic()
-        while self.alive:
-            push, due = next(iter(self.alive.items()))
-            if due > now:
-                break
-            del self.alive[push]
-            if push.closing:
-                if isinstance(push, PolledSession) and push.gone:
-                    push.abort("transport close")
-                continue
-            if push.probing or (push.pinged is not None and now - push.pinged >= self._eio.ping_timeout):
-                push.abort("ping timeout")
-            else:
-                self.alive[push] = now + self._eio.ping_interval
-                if push.pinged is None:
-                    push.ping()
-        for push, deadline in list(self.closing.items()):
-            if deadline <= now:
-                push.abort("transport close")
-
-
-def _ignore(*_: Any) -> None:
-    """For what the hub throws into a listener whose descriptor somebody else has closed."""
-
-
-def _is_key(key: str) -> bool:
-    try:
-        return len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False
+def _ignore(*_: Any) -> None: ...
 
 
 def _binary_frame(payload: bytes) -> bytes:
-    frame = text_frame(payload)
-    return b"\x82" + frame[1:]
+    return b"\x82" + text_frame(payload)[1:]
 
 
 _PING: Final = text_frame(b"2")
+
+
+def run_soon(function: Callable[..., None], *args: Any) -> None:
+    """Run it on a green thread."""
+    eventlet.spawn_n(function, *args)
+
+
+def leave_response_to_us() -> None:
+    """Tell eventlet's server that this request has been answered already."""
+    wsgi.WSGI_LOCAL.already_handled = True
