@@ -1,8 +1,8 @@
 """The settings, each with its unit and default, read from a mapping given to it.
 
 Flask's config holds them as ``REALTIME_<NAME>``; the environment as ``FLASK_REALTIME_<NAME>`` (Flask's own
-``config.from_prefixed_env`` convention; a value there is read as JSON if it is JSON, else as text) and, for
-workers, the unprefixed ``REALTIME_URL``. Nothing is read at import.
+``config.from_prefixed_env`` convention; a value there is read as JSON if it is JSON, else as text). Nothing is read
+at import.
 """
 
 from __future__ import annotations
@@ -66,10 +66,6 @@ class Config:
     request_threads: int = 40
     #: What a page is told of an exception that is not a ``TaskError``: ``message``, ``type`` or ``none``.
     error_detail: str = "message"
-    #: Whether ``/realtime/v1/metrics`` answers.
-    metrics: bool = False
-    #: Where a worker reports to: ``redis://…`` or ``http(s)://…``.
-    url: str | None = None
     #: Characters of a name.
     max_name: int = 200
     #: Characters of a message.
@@ -91,8 +87,6 @@ class Config:
         for key, text in (environ or {}).items():
             if key.startswith(ENVIRONMENT_PREFIX):
                 given[key.removeprefix("FLASK_")] = _read(text)
-        if environ and environ.get("REALTIME_URL"):
-            given["REALTIME_URL"] = environ["REALTIME_URL"]
         given.update((key, value) for key, value in mapping.items() if key.startswith(PREFIX))
 
         known = {PREFIX + field.name.upper(): field.name for field in dataclasses.fields(cls)}

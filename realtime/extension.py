@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import os
@@ -23,14 +24,14 @@ from werkzeug.exceptions import HTTPException
 from . import auth, concurrency
 from .auth import Grant, Tickets
 from .config import Config
-from .errors import ConfigError, NoRealtime
+from .errors import ConfigError, NoRealtime, TaskAlreadyFinished, TaskNotFound
 from .handle import Handle, track
 from .hub import Hub
 from .operations import Operations, TaskId, UserId, Word
 from .protocol import MAX_MESSAGE_BYTES, user_room
 from .registry import open_registry
 from .runner import Job, Runner
-from .task import Task
+from .task import Task, TaskStatus
 from .transport import http
 from .transport.commands import Commands
 from .transport.origin import Environ
@@ -96,7 +97,7 @@ class Realtime(Operations):
         self.concurrency = concurrency.create(config.async_mode or named, config.request_threads)
         self.hub = Hub(
             self.registry, self.concurrency,
-            flush_interval=config.flush_interval, viewer_timeout=config.viewer_timeout,
+            flush_interval=config.flush_interval, viewer_timeout=config.viewer_timeout, namespace=config.namespace,
         )  # fmt: skip
         self.commands = Commands(self, self.hub)
         self.runner = Runner(self, threads=config.threads, context=app.app_context)
@@ -112,6 +113,8 @@ class Realtime(Operations):
             self.socketio, own=own, config=config, concurrency=self.concurrency, hub=self.hub,
             commands=self.commands, authorise=self.authorise, max_viewers=config.max_viewers or _most_viewers(),
         )  # fmt: skip
+        if config.stall_timeout:
+            self.hub.on_sweep.append(self._find_stalled)
         app.before_request(self.registry.adopt)
         app.register_blueprint(http.blueprint(self), url_prefix=URL_PREFIX)
         app.jinja_env.globals.setdefault("realtime_head", self.head)
@@ -181,6 +184,14 @@ class Realtime(Operations):
         pause, over = self.concurrency.event(), time.monotonic() + LAST_WORDS
         while not done() and time.monotonic() < over:
             pause.wait(0.01)
+
+    def _find_stalled(self) -> None:
+        """Mark the tasks of which nothing was heard for ``REALTIME_STALL_TIMEOUT`` seconds."""
+        before = time.time() - self.config.stall_timeout
+        for task in self.registry.unfinished():
+            if task.status == TaskStatus.PROCESSING and task.info.stalled is None and task.updated < before:
+                with contextlib.suppress(TaskNotFound, TaskAlreadyFinished):
+                    self.registry.stall(task.task_id, task.updated)
 
     # Pages.
 

@@ -21,6 +21,7 @@ done. It ends at whoever runs the job (a `Runner` takes it), or at an ``except T
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Collection, Generator, Iterable, Mapping
 from types import TracebackType
@@ -147,6 +148,22 @@ class Handle:
             yield item
             self.advance()
 
+    # Writing.
+
+    def write(self, text: str, *, stream: str = "output") -> int:
+        """As `append_output`, and raises `TaskCancelled` if the task was asked to stop."""
+        try:
+            end = self._operations.append_output(self.task_id, text, stream=stream)
+        except TaskAlreadyFinished as finished:
+            raise self._reason(finished) from None
+        self.raise_if_cancelled()
+        return end
+
+    @property
+    def stdout(self) -> io.TextIOBase:
+        """The output as a text file to write to: ``print("…", file=task.stdout)``, ``redirect_stdout(task.stdout)``."""
+        return _Stdout(self)
+
     # Ending.
 
     def complete(self, result: Any = None) -> Task:
@@ -228,6 +245,21 @@ class Handle:
             pass
         except Exception:
             log.exception("The end of the task %s could not be stored.", self.task_id)
+
+
+class _Stdout(io.TextIOBase):
+    """Writes to a task's output, as it comes: there is no buffer to flush."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if text:
+            self._handle.write(text)
+        return len(text)
 
 
 def track(

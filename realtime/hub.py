@@ -13,44 +13,38 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from functools import partial
 
-import msgspec
-
-from . import protocol
 from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
-from .protocol import MAX_FLUSH_BYTES, MAX_POLLED_PACKETS, group_room, task_room, user_room
+from .flush import Flush
+from .frames import Frame
+from .protocol import NAMESPACE, group_room, task_room, user_room
 from .registry.base import Registry, Removed
+from .rooms import Rooms, rooms_of
 from .task import Task
+from .viewer import Outgoing
 from .viewer import Viewer as Viewer
 
 log = logging.getLogger("realtime")
-
-#: Bytes around a payload in its packet, at most: the event's name, the namespace, the framing.
-ENVELOPE: Final = 96
-
-#: Makes a packet of the transport of an event's name and the JSON of its payload.
-MakePacket = Callable[[str, bytes], Any]
-
-
-#: A packet, its size in bytes, and the task that it shows.
-_Packet = tuple[Any, int, Task | None]
 
 
 class Hub:
     """The index of rooms, the dirty set and the flusher. Nothing runs until the first viewer or waiter comes."""
 
     def __init__(
-        self, registry: Registry, concurrency: Concurrency, *, flush_interval: float, viewer_timeout: float
-    ) -> None:
+        self, registry: Registry, concurrency: Concurrency, *, flush_interval: float, viewer_timeout: float,
+        namespace: str = NAMESPACE,
+    ) -> None:  # fmt: skip
         self._registry = registry
         self._concurrency = concurrency
         self._interval = flush_interval
         self._viewer_timeout = viewer_timeout
+        #: Makes the frame of an event's name and the JSON of its payload.
+        self.make_frame: Callable[[str, bytes], Frame] = partial(Frame, namespace)
         #: Guards rooms, viewers and their dirty sets. Never taken by `mark`; no callback runs under it.
         self._lock = native_lock()
-        self._rooms: dict[str, dict[Viewer, None]] = {}
+        self._rooms = Rooms()
         self.viewers: dict[str, Viewer] = {}
         self._behind: dict[Viewer, None] = {}
         # Written by any thread, read by the flusher: one dictionary for ever, whose single operations are atomic.
@@ -59,19 +53,22 @@ class Hub:
         #: What the flusher has taken out of `_dirty` and not yet given to viewers.
         self._moving: dict[str, bool] = {}
         self._removed: dict[str, Removed] = {}
+        #: Streams that were written to, from which offset on; and how far those of before were given to everybody.
+        self._written: dict[tuple[str, str], int] = {}
+        self._sent: dict[str, dict[str, int]] = {}
         self._waiters: dict[str, dict[Event, None]] = {}
         self._running = self._stopped = False
         self._awake = False
         self._urgent = False
         self._event: Event | None = None
-        self.make_packet: MakePacket = lambda event, payload: (event, payload)
         self.close_viewer: Callable[[Viewer, str], None] = lambda viewer, reason: None
         #: Called about once a second while anybody watches.
         self.on_sweep: list[Callable[[], None]] = []
-        #: How many snapshots were encoded, flushes made and packets handed over since the start.
+        #: How many snapshots were encoded, flushes made and frames handed over since the start.
         self.encodes = self.flushes = self.pushes = 0
         registry.on_change = self.mark
         registry.on_remove = self.mark_removed
+        registry.on_output = self.mark_output
         registry.pinned = self.owes
 
     # Changes: any thread.
@@ -97,6 +94,13 @@ class Hub:
             self._dirty.setdefault(removed.task_id, False)
             self._wake()
 
+    def mark_output(self, task: Task, stream: str, start: int) -> None:
+        """A task has written; ``start`` is the offset of what is new."""
+        if self._running:
+            self._written.setdefault((task.task_id, stream), start)
+            if not self._awake:
+                self._wake()
+
     def _wake(self) -> None:
         self._awake = True
         if self._event is not None:
@@ -110,7 +114,10 @@ class Hub:
         """Whether a connected viewer has still to be told of this task: then it must not be evicted yet."""
         if task_id in self._dirty or task_id in self._moving:
             return True
-        return any(task_id in viewer.dirty for viewer in list(self._behind))
+        return any(
+            task_id in viewer.dirty or (viewer.outputs and any(key[0] == task_id for key in list(viewer.outputs)))
+            for viewer in list(self._behind)
+        )
 
     # Viewers.
 
@@ -126,7 +133,7 @@ class Hub:
         self._concurrency.spawn(self._run, "realtime-flusher")
 
     def join(self, viewer: Viewer, *, per_user: int, per_address: int, in_all: int) -> None:
-        """Let a viewer into its rooms; it is told nothing before `open`. Raises `LimitReached`, changing nothing."""
+        """Let a viewer into its rooms; it is told nothing before `open`. Raises `LimitReached`."""
         self.start()
         grant = viewer.grant
         rooms = [group_room(group) for group in grant.groups] + [task_room(task_id) for task_id in grant.task_ids]
@@ -148,7 +155,7 @@ class Hub:
                 )
             self.viewers[viewer.session] = viewer
             for room in (*rooms, same):
-                self._enter(viewer, room)
+                self._rooms.enter(viewer, room)
 
     def open(self, viewer: Viewer, owed: Iterable[str] = ()) -> None:
         """The viewer's CONNECT answer and first snapshot are on their way: pushes may follow.
@@ -168,8 +175,29 @@ class Hub:
             if viewer.session in self.viewers:
                 for task_id in task_ids:
                     viewer.dirty.setdefault(task_id, None)
-                if viewer.dirty:
+                if viewer.dirty or viewer.outputs:
                     self._behind[viewer] = None
+        self._ready(viewer)
+
+    def resume(self, viewer: Viewer, task_id: str, offsets: dict[str, int]) -> None:
+        """Tell a viewer of a task's output from these offsets of its streams on."""
+        with self._lock:
+            if viewer.session in self.viewers:
+                viewer.outputs = viewer.outputs or {}
+                viewer.outputs.update({(task_id, stream): offset for stream, offset in offsets.items()})
+                self._behind[viewer] = None
+        self._ready(viewer)
+
+    def move(self, session: str | None, outbox: Outgoing) -> None:
+        """A viewer is reached through another door from now on: its connection was upgraded."""
+        with self._lock:
+            viewer = self.viewers.get(session) if session is not None else None
+            if viewer is None:
+                return
+            viewer.outbox.detach()
+            viewer.outbox = outbox
+            if viewer.live:
+                outbox.attach(lambda: self._ready(viewer), lambda: self._overflowed(viewer))
         self._ready(viewer)
 
     def hide(self, viewer: Viewer, hidden: bool) -> None:
@@ -185,8 +213,9 @@ class Hub:
                 viewer.live = False
                 self._behind.pop(viewer, None)
                 for room in list(viewer.rooms):
-                    self._exit(viewer, room)
+                    self._rooms.exit(viewer, room)
                 viewer.dirty.clear()
+                viewer.outputs = None
                 viewer.outbox.detach()
         return viewer
 
@@ -195,30 +224,18 @@ class Hub:
         with self._lock:
             if viewer.session in self.viewers:
                 for task_id in task_ids:
-                    self._enter(viewer, task_room(task_id))
+                    self._rooms.enter(viewer, task_room(task_id))
 
     def exit(self, viewer: Viewer, task_ids: Iterable[str]) -> None:
         """Take a viewer out of the rooms of single tasks."""
         with self._lock:
             for task_id in task_ids:
-                self._exit(viewer, task_room(task_id))
+                self._rooms.exit(viewer, task_room(task_id))
 
     def in_room(self, room: str) -> list[Viewer]:
         """The viewers in a room."""
         with self._lock:
             return list(self._rooms.get(room, ()))
-
-    def _enter(self, viewer: Viewer, room: str) -> None:
-        viewer.rooms.add(room)
-        self._rooms.setdefault(room, {})[viewer] = None
-
-    def _exit(self, viewer: Viewer, room: str) -> None:
-        viewer.rooms.discard(room)
-        members = self._rooms.get(room)
-        if members is not None:
-            members.pop(viewer, None)
-            if not members:
-                del self._rooms[room]
 
     def _ready(self, viewer: Viewer) -> None:
         # A viewer has taken its flush. It gets what it missed at the next tick.
@@ -259,9 +276,9 @@ class Hub:
         """End all waits, and the flusher after one last flush. It does not start again."""
         self._running, self._stopped = False, True
         with self._lock:
-            events = [event for waiting in self._waiters.values() for event in waiting]
-        for event in events:
-            event.set()
+            for waiting in self._waiters.values():
+                for event in waiting:
+                    event.set()
         self._wake_now()
 
     # The flusher.
@@ -298,8 +315,9 @@ class Hub:
 
         Only the flusher calls this.
         """
-        packets: dict[str | Removed, _Packet] = {}
         created: set[str] = set()
+        flush = Flush(self._registry, self.make_frame, created)
+        late: list[Viewer] = []
         with self._lock:
             marks = self._moving = dict(self._dirty)
             for task_id in marks:
@@ -307,22 +325,30 @@ class Hub:
                     created.add(task_id)
                 self._spread(task_id)
             self._moving = {}
+            # After the marks: what was written before a task's end is found here, and goes before it.
+            written = list(self._written)
+            for key in written:
+                self._spread_output(*key, self._written.pop(key))
             now = time.monotonic()
-            given = self.pushes
-            for viewer in list(self._behind):
-                if viewer.live and viewer.outbox.busy_since is None:
-                    self._give(viewer, packets, created)
-                if not viewer.dirty:
-                    del self._behind[viewer]
-            if self.pushes > given:
-                self.flushes += 1
-            late = [
-                viewer for viewer in self._behind
-                if viewer.outbox.busy_since is not None and now - viewer.outbox.busy_since > self._viewer_timeout
-            ]  # fmt: skip
+            behind: dict[Viewer, None] = {}
+            for viewer in self._behind:
+                busy = viewer.outbox.busy_since
+                if busy is None:
+                    if viewer.live:
+                        flush.give(viewer)
+                elif now - busy > self._viewer_timeout:
+                    late.append(viewer)
+                if viewer.dirty or viewer.outputs:
+                    behind[viewer] = None
+            self._behind = behind
+            self.encodes += flush.encodes
+            self.pushes += flush.given
+            self.flushes += flush.given > 0
+        if flush.more:
+            self._wake()
         for viewer in late:
             self.close_viewer(viewer, "takes nothing")
-        return bool(marks) or self.pushes > given
+        return bool(marks or written) or flush.given > 0
 
     def _spread(self, task_id: str) -> None:
         """Make a marked task dirty for everyone who is in one of its rooms, and wake those who wait for it."""
@@ -330,69 +356,43 @@ class Hub:
         removed = self._removed.pop(task_id, None)
         task = self._registry.get(task_id)
         if removed is not None:
+            self._sent.pop(task_id, None)
             self._reach(removed, removed)
             # The id may come back as somebody else's. Who may see that one too has another room of it, or a ticket.
             for viewer in list(self._rooms.get(task_room(task_id), ())):
                 if task_id not in viewer.grant.task_ids:
-                    self._exit(viewer, task_room(task_id))
+                    self._rooms.exit(viewer, task_room(task_id))
         if task is not None:
             self._reach(task, None)
         for event in self._waiters.get(task_id, ()):
             event.set()
 
     def _reach(self, source: Task | Removed, news: Removed | None) -> None:
-        rooms = [task_room(source.task_id), *map(group_room, source.groups)]
-        if source.user_id is not None:
-            rooms.append(user_room(source.user_id))
-        for room in rooms:
+        for room in rooms_of(source):
             members = self._rooms.get(room)
             if members:
                 self._behind.update(members)
                 for viewer in members:
                     viewer.dirty[source.task_id] = news
 
-    def _give(self, viewer: Viewer, packets: dict[str | Removed, _Packet], created: set[str]) -> None:
-        flush: list[Any] = []
-        size = 0
-        most = MAX_POLLED_PACKETS if viewer.outbox.polling else 1_000_000
-        for task_id, removed in list(viewer.dirty.items()):
-            if viewer.hidden and removed is None and not self._ended(task_id):
-                continue
-            key = task_id if removed is None else removed
-            known = packets.get(key)
-            if known is None:
-                known = packets[key] = self._packet(task_id, removed, task_id in created)
-            packet, length, task = known
-            # An id may have come back as somebody else's since it became dirty; then its removal follows.
-            if packet is None or (task is not None and not viewer.grant.may_view(task)):
-                del viewer.dirty[task_id]
-                continue
-            if flush and (size + length > MAX_FLUSH_BYTES or len(flush) >= most):
-                break
-            del viewer.dirty[task_id]
-            flush.append(packet)
-            size += length
-        if flush:
-            self.pushes += len(flush)
-            viewer.outbox.push(flush)
-
-    def _ended(self, task_id: str) -> bool:
-        task = self._registry.get(task_id)
-        return task is None or task.finished
-
-    def _packet(self, task_id: str, removed: Removed | None, created: bool) -> _Packet:
-        """The packet of a removal, or of a task as it is now; no packet if it left after it was marked."""
-        if removed is not None:
-            payload = msgspec.json.encode({"task_id": task_id, "epoch": removed.epoch, "version": removed.version})
-            return self.make_packet(protocol.TASK_REMOVED, payload), len(payload) + ENVELOPE, None
+    def _spread_output(self, task_id: str, stream: str, start: int) -> None:
+        """Have everyone who watches the task told of its output from ``start`` on."""
         task = self._registry.get(task_id)
         if task is None:
-            return None, 0, None
-        payload = task.encode_push()
-        self.encodes += 1
-        event = protocol.TASK_CREATED if created else protocol.TASK_PROGRESS
-        event = protocol.TERMINAL_EVENTS.get(task.status, event)
-        return self.make_packet(event, payload), len(payload) + ENVELOPE, task
+            return
+        sent = self._sent.setdefault(task_id, {})
+        start = max(start, sent.get(stream, 0))
+        sent[stream] = self._registry.output_ends(task_id).get(stream, start)
+        key = (task_id, stream)
+        subscribed = task_room(task_id)
+        for room in rooms_of(task):
+            for viewer in self._rooms.get(room, ()):
+                if viewer.declines and room != subscribed:
+                    continue
+                if viewer.outputs is None:
+                    viewer.outputs = {}
+                viewer.outputs.setdefault(key, start)
+                self._behind[viewer] = None
 
     def _sweep(self) -> None:
         self._registry.expire()

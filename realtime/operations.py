@@ -154,6 +154,18 @@ class Operations:
             None if metadata is None else self._metadata(metadata),
         )  # fmt: skip
 
+    def append_output(self, task_id: TaskId, text: str, *, stream: str = "output") -> int:
+        """Append to what a task has written (log lines, generated text); returns the stream's end, in bytes of UTF-8.
+
+        Every piece is delivered whole and in order, while the newest ``REALTIME_OUTPUT_TAIL`` bytes are kept; before
+        the task's end it arrives before that. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
+        """
+        if type(text) is not str or not text.isascii():
+            text = values.text("text", text, self.config.output_tail)
+        if stream != "output":
+            stream = values.task_id(stream, "stream")
+        return self.registry.append_output(_id(task_id), stream, text.encode())
+
     def complete_task(self, task_id: TaskId, result: Any = None) -> Task:
         """End a task well. ``result`` is anything JSON can take, up to ``REALTIME_MAX_RESULT`` bytes of it.
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from .concurrency import Concurrency, native_lock
+from .frames import Batch
 from .protocol import MAX_CONTROL_BYTES, MAX_POLLED_PACKETS
 
 
@@ -66,14 +67,18 @@ class Outbox:
         """The viewer has gone; the connection may live on for the host's namespaces."""
         self._on_ready = self._on_overflow = None
 
-    def push(self, packets: Iterable[Any]) -> None:
-        """Hand over one flush. The caller has seen that `busy_since` is None."""
+    def push(self, batch: Batch) -> int:
+        """Take one flush, as much of it as one poll may carry. Returns how many frames.
+
+        The caller has seen that `busy_since` is None.
+        """
+        frames = batch.frames[:MAX_POLLED_PACKETS] if self.polling else batch.frames
         with self._lock:
             self.busy_since = time.monotonic()
-            before = len(self._items)
-            self._items.extend((packet, None) for packet in packets)
-            self._waiting += len(self._items) - before
+            self._items.extend([(frame.packet, None) for frame in frames])
+            self._waiting += len(frames)
         self._event.set()
+        return len(frames)
 
     def put(self, packet: Any, block: bool = True, timeout: float | None = None) -> None:
         """Queue a control packet (None ends the connection). Never blocks; overflowing closes the viewer."""

@@ -80,16 +80,20 @@ class ConnectAuth(msgspec.Struct, frozen=True):
     ticket: str | None = None
     epoch: str | None = None
     cursors: Cursors = {}
+    #: Whether it wants the output of its own tasks without asking for each.
+    output: bool = True
     protocol: int = PROTOCOL_VERSION
 
 
 class SubscribeRequest(msgspec.Struct, frozen=True):
-    """``subscribe``: watch single tasks. ``outputs`` maps a task id to the offset a viewer has read to."""
+    """``subscribe``: watch single tasks. ``outputs`` maps a task id to the offset a viewer has read its output to, or
+    to the offsets of several streams by name.
+    """
 
     task_ids: list[str]
     epoch: str | None = None
     cursors: Cursors = {}
-    outputs: dict[str, int] = {}
+    outputs: dict[str, int | dict[str, int]] = {}
 
 
 class UnsubscribeRequest(msgspec.Struct, frozen=True):

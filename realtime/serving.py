@@ -98,6 +98,31 @@ class Listener:
                 return accepted
 
 
+class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet ships no types
+    """An HTTP connection that can be let go of: a push socket has taken a duplicate of its descriptor."""
+
+    _detached = False
+
+    def get_environ(self) -> Environ:
+        environ: Environ = super().get_environ()
+        environ["realtime.detach"] = self._detach
+        return environ
+
+    def _detach(self) -> None:
+        self._detached = True
+
+    def finish(self) -> None:
+        if not self._detached:
+            super().finish()
+            return
+        # Closed, but not shut down: that would end the duplicate too.
+        with contextlib.suppress(OSError):
+            self.wfile.close()
+        self.rfile.close()
+        self.connection.close()
+        self.environ = None
+
+
 class _Input:
     """``wsgi.input`` for a native thread: the bytes are read by a green thread of the hub."""
 
@@ -133,6 +158,7 @@ class Bridge:
         if environ["PATH_INFO"].startswith(self._socketio_path):
             return self._app(environ, start_response)
         environ = {**environ, "wsgi.multithread": True}
+        del environ["realtime.detach"]
         environ["wsgi.input"] = _Input(environ["wsgi.input"], self._concurrency)
         del environ["eventlet.input"]
         parked: list[tuple[str, float, Callable[[], bool]]] = []
@@ -233,7 +259,7 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
     bridge = Bridge(app, realtime, concurrency)
     eventlet.spawn(
         eventlet.wsgi.server, listener, bridge, debug=False, log_output=False,
-        max_size=realtime.transport.max_viewers + 1024, socket_timeout=SOCKET_TIMEOUT,
+        max_size=realtime.transport.max_viewers + 1024, socket_timeout=SOCKET_TIMEOUT, protocol=_Connection,
         minimum_chunk_size=1,  # a stream's pieces leave as they come
         log=logging.getLogger("realtime.wsgi"),
     )  # fmt: skip

@@ -164,12 +164,14 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     pace: Pace | None
     updated: float
     cancel_requested: float | None = None
-    #: Bytes of output made so far, in UTF-8.
+    #: Bytes of output made up to this version, in UTF-8.
     output_size: int = 0
     completed: float | None = None
     result_json: bytes | None = None
     #: Why it failed; None unless it has.
     error: TaskFailure | None = None
+    #: Bytes of output made since; they show in the next version, since one version is one text on the wire.
+    output_more: int = 0
 
     @property
     def user_id(self) -> str | None:

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 from .auth import Grant
-from .outbox import Outbox
+from .frames import Batch
 from .registry.base import Removed
+
+
+class Outgoing(Protocol):
+    """The one door to a viewer: a queue (`outbox.Outbox`) or a push socket."""
+
+    #: Monotonic seconds since which it takes nothing; None when it can take a flush.
+    busy_since: float | None
+
+    def push(self, batch: Batch) -> int:
+        """Take a flush. Returns how many of its frames are on their way; the others stay dirty."""
+
+    def empty(self) -> bool:
+        """Whether nothing waits to be written."""
+
+    def attach(self, on_ready: Callable[[], None], on_overflow: Callable[[], None]) -> None:
+        """A viewer lives on it from now on. `on_ready` is called when it can take more again."""
+
+    def detach(self) -> None:
+        """The viewer has gone."""
 
 
 class Viewer:
     """One connected session."""
 
     __slots__ = (
-        "address", "connection", "dirty", "grant", "hidden", "live", "outbox", "rooms", "session", "tokens", "tokens_at"
+        "address", "connection", "declines", "dirty", "grant", "hidden", "live", "outbox", "outputs", "rooms",
+        "session", "tokens", "tokens_at",
     )  # fmt: skip
 
-    def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outbox) -> None:
+    def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outgoing) -> None:
         #: The Socket.IO session id in our namespace, and the Engine.IO one of its connection.
         self.session = session
         self.connection = connection
@@ -24,6 +47,10 @@ class Viewer:
         self.rooms: set[str] = set()
         #: What it has still to be told, oldest first: a task id, and its removal if that is what there is to tell.
         self.dirty: dict[str, Removed | None] = {}
+        #: Output that it has still to be told: a task and a stream, and the offset to go on from. None: nothing.
+        self.outputs: dict[tuple[str, str], int] | None = None
+        #: It wants no output of tasks that it did not ask for.
+        self.declines = False
         #: Its CONNECT answer is written; before that it is told nothing.
         self.live = False
         #: Its page is not on the screen.

@@ -12,6 +12,9 @@ def open_registry(config: Config) -> Registry:
     """The registry that ``REALTIME_REGISTRY`` names. Raises `ConfigError` for one that is not known."""
     if config.registry == "memory://":
         return MemoryRegistry(
-            retention=config.retention, max_tasks=config.max_tasks, max_tasks_per_user=config.max_tasks_per_user
+            retention=config.retention,
+            max_tasks=config.max_tasks,
+            max_tasks_per_user=config.max_tasks_per_user,
+            output_tail=config.output_tail,
         )
     raise ConfigError(f"REALTIME_REGISTRY is {config.registry!r}; it may be 'memory://'.")

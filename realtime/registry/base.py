@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from ..task import NewTask, Task, TaskFailure
+from .output import Piece
 
 _log = logging.getLogger("realtime")
 
@@ -56,6 +57,8 @@ class Registry(ABC):
     on_change: Callable[[Task, bool], None] | None = None
     #: Called with what has left.
     on_remove: Callable[[Removed], None] | None = None
+    #: Called after each piece of output with the task, the stream and the offset where the piece begins.
+    on_output: Callable[[Task, str, int], None] | None = None
     #: Says of a task id whether it must not be evicted yet, because a viewer is still owed the end. Must not raise.
     pinned: Callable[[str], bool] = staticmethod(_never)
 
@@ -143,6 +146,23 @@ class Registry(ABC):
         """All tasks that have not ended, the oldest created first."""
 
     @abstractmethod
+    def append_output(self, task_id: str, stream: str, data: bytes) -> int:
+        """Write UTF-8 to a stream of an unfinished task, and tell it; returns the stream's end, in bytes.
+
+        Output does not move the version. Raises `TaskNotFound`, `TaskAlreadyFinished`, and `LimitReached` for one
+        stream too many.
+        """
+
+    @abstractmethod
+    def read_output(self, task_id: str, stream: str, offset: int, end: int, most: int) -> Piece | None:
+        """What is kept of a stream from ``offset`` to ``end``, at most ``most`` bytes; None if there is no such
+        stream."""
+
+    @abstractmethod
+    def output_ends(self, task_id: str) -> dict[str, int]:
+        """The streams of a task and the end of each."""
+
+    @abstractmethod
     def expire(self, now: float | None = None) -> builtins.list[Removed]:
         """Let go of what has ended ``retention`` seconds before ``now`` (seconds since 1970), or is beyond a bound."""
 
@@ -151,7 +171,7 @@ class Registry(ABC):
 
     def close(self) -> None:
         """Let go of files and connections. No method may be called afterwards."""
-        self.on_change = self.on_remove = None
+        self.on_change = self.on_remove = self.on_output = None
 
     def _tell_change(self, task: Task, created: bool) -> None:
         if self.on_change is not None:
@@ -159,6 +179,13 @@ class Registry(ABC):
                 self.on_change(task, created)
             except Exception:
                 _log.exception("Telling a change of the task %s failed", task.task_id)
+
+    def _tell_output(self, task: Task, stream: str, start: int) -> None:
+        if self.on_output is not None:
+            try:
+                self.on_output(task, stream, start)
+            except Exception:
+                _log.exception("Telling an output of the task %s failed", task.task_id)
 
     def _tell_removed(self, removed: Removed) -> None:
         if self.on_remove is not None:

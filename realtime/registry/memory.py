@@ -22,12 +22,13 @@ from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 from typing import Any, Final
 
-from ..errors import InvalidValue, TaskExists, TaskNotFound
+from ..errors import InvalidValue, LimitReached, TaskExists, TaskNotFound
 from ..task import CANCELLED, COMPLETED, FAILED, NewTask, Task, TaskFailure
 from . import transitions
 from .base import Registry, Removed
 from .catalogue import Catalogue, Shelf
 from .forks import Refusal, guard
+from .output import MAX_STREAMS, Piece, Stream
 
 _log = logging.getLogger("realtime")
 
@@ -50,12 +51,14 @@ class MemoryRegistry(Registry):
         retention: float = 3600.0,
         max_tasks: int = 100_000,
         max_tasks_per_user: int = 1_000,
+        output_tail: int = 256 * 1024,
         clock: Callable[[], float] = time.time,
         lock: Callable[[], Any] = _thread.RLock,
     ) -> None:
         self._retention = retention
         self._max_tasks = max_tasks
         self._max_tasks_per_user = max_tasks_per_user
+        self._output_tail = output_tail
         self._clock = clock
         self._new_lock = lock
         self._adopting = lock()
@@ -66,6 +69,7 @@ class MemoryRegistry(Registry):
         self.epoch = secrets.token_hex(8)
         self._tasks: dict[str, Task] = {}
         self._catalogue = Catalogue(self._retention, self._max_tasks, self._max_tasks_per_user)
+        self._outputs: dict[str, dict[str, Stream]] = {}
         self._last_order = 0
         self._news: deque[Task] = deque()
         self._settling = False
@@ -183,6 +187,34 @@ class MemoryRegistry(Registry):
                 self._thin_out(shelf)
         return new
 
+    # Output.
+
+    def append_output(self, task_id: str, stream: str, data: bytes) -> int:
+        with self._lock:
+            while True:
+                task = self._tasks.get(task_id)
+                if task is None:
+                    raise TaskNotFound(task_id)
+                new = transitions.written(task, len(data))
+                streams = self._outputs.setdefault(task_id, {})
+                if stream not in streams and len(streams) >= MAX_STREAMS:
+                    raise LimitReached(f"stream: the task has {MAX_STREAMS} already, no more are taken")
+                if self._tasks.get(task_id) is task:
+                    self._tasks[task_id] = new
+                    end = streams.setdefault(stream, Stream(self._output_tail)).append(data)
+                    break
+        self._tell_output(new, stream, end - len(data))
+        return end
+
+    def read_output(self, task_id: str, stream: str, offset: int, end: int, most: int) -> Piece | None:
+        with self._lock:
+            found = self._outputs.get(task_id, {}).get(stream)
+            return None if found is None else found.read(offset, end, most)
+
+    def output_ends(self, task_id: str) -> dict[str, int]:
+        with self._lock:
+            return {name: stream.end for name, stream in self._outputs.get(task_id, {}).items()}
+
     # Removal.
 
     def remove(self, task_id: str) -> Removed:
@@ -245,6 +277,7 @@ class MemoryRegistry(Registry):
                     self._news.append(task)
                     self._remember(gone, now)
                     del self._tasks[task.task_id]
+                    self._outputs.pop(task.task_id, None)
                     removed.append(gone)
             self._settle()
         for gone in removed:

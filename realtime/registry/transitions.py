@@ -8,6 +8,8 @@ clock that may step back: the times of a task never do.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ..errors import InvalidValue, TaskAlreadyFinished
@@ -101,7 +103,7 @@ def updated(
         pace = sampled(pace, now, percent, True)
     return Task(
         task.task_id, info, PROCESSING, False, task.version + 1, message, current, total, percent, pace, stamp,
-        task.cancel_requested, task.output_size,
+        task.cancel_requested, task.output_size + task.output_more,
     )  # fmt: skip
 
 
@@ -126,7 +128,7 @@ def ended(
     stamp = max(now, task.updated)
     return Task(
         task.task_id, info, status, True, task.version + 1, task.message, task.current, task.total, percent, task.pace,
-        stamp, task.cancel_requested, task.output_size, stamp, result, failure,
+        stamp, task.cancel_requested, task.output_size + task.output_more, stamp, result, failure,
     )  # fmt: skip
 
 
@@ -139,7 +141,7 @@ def asked_to_stop(task: Task, now: float) -> Task:
         return ended(task, now, CANCELLED)
     if task.cancel_requested is not None:
         return task
-    return msgspec.structs.replace(task, version=task.version + 1, cancel_requested=max(now, task.updated))
+    return _next(task, cancel_requested=max(now, task.updated))
 
 
 def stalled(task: Task, since: float) -> Task:
@@ -149,7 +151,19 @@ def stalled(task: Task, since: float) -> Task:
     """
     if task.status is not PROCESSING or task.info.stalled is not None:
         return task
-    return msgspec.structs.replace(task, version=task.version + 1, info=_changed_info(task, stalled=since))
+    return _next(task, info=_changed_info(task, stalled=since))
+
+
+def written(task: Task, size: int) -> Task:
+    """The record after ``size`` bytes of output; of the same version. Raises `TaskAlreadyFinished`."""
+    if task.finished:
+        raise TaskAlreadyFinished(task.task_id, task.status)
+    return msgspec.structs.replace(task, output_more=task.output_more + size)
+
+
+def _next(task: Task, **changes: Any) -> Task:
+    size = task.output_size + task.output_more
+    return msgspec.structs.replace(task, version=task.version + 1, output_size=size, output_more=0, **changes)
 
 
 def _changed_info(

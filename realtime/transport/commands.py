@@ -33,6 +33,8 @@ from ..task import Task
 
 Answer = dict[str, Any]
 
+#: The stream that a task writes to unless it names one.
+DEFAULT_STREAM = "output"
 #: Rooms that one viewer may be in.
 MAX_ROOMS = 2_000
 
@@ -133,6 +135,8 @@ class Commands:
     def _subscribe(self, viewer: Viewer, message: Any) -> Answer:
         request = parse(SubscribeRequest, message)
         grant = viewer.grant
+        if not set(request.outputs) <= set(request.task_ids):
+            raise InvalidValue("outputs", "names a task that is not among task_ids")
         allowed: list[str] = []
         denied: list[str] = []
         for task_id in dict.fromkeys(request.task_ids):
@@ -148,6 +152,11 @@ class Commands:
             if task is None or grant.may_view(task):  # the id may have come back as somebody else's meanwhile
                 page.add(task)
         self._hub.owe(viewer, page.refused)
+        for task_id, offsets in request.outputs.items():
+            if task_id not in denied:
+                wanted = {DEFAULT_STREAM: offsets} if isinstance(offsets, int) else offsets
+                known = request.epoch == self._registry.epoch  # offsets of a former life begin anew
+                self._hub.resume(viewer, task_id, {name: offset if known else 0 for name, offset in wanted.items()})
         return {"epoch": self._registry.epoch, "tasks": page.tasks, "denied": denied}
 
     def _unsubscribe(self, viewer: Viewer, message: Any) -> Answer:

@@ -23,6 +23,12 @@ def end(connection: Any, code: int | None) -> None:
     ``code`` is of RFC 6455 section 7.4.1; None cuts the socket off, for a peer that would take no close frame either.
     """
     outbox = connection.queue
+    if hasattr(outbox, "abort"):  # a push socket ends itself, and the session with it
+        if code is None:
+            outbox.abort("transport error")
+        else:
+            outbox.close(code)
+        return
     websocket = outbox.websocket if isinstance(outbox, Outbox) else None
     if websocket is not None:
         raw = _raw_socket(websocket)

@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from engineio.async_drivers._websocket_wsgi import SimpleWebSocketWSGI
@@ -94,6 +94,18 @@ def outboxes(server: Any, concurrency: Concurrency) -> None:
         eio._async = {**eio._async, "websocket": open_websocket}
 
 
+def push_sockets(server: Any, concurrency: EventletConcurrency, upgraded: Callable[[Any, Any], None]) -> Any:
+    """Under our server: WebSockets without greenlets (`websocket.PushSockets`), and one sweeper in the place of
+    Engine.IO's service task and of its greenlet per ping.
+    """
+    from .sweeper import PushSockets  # only where eventlet serves is it imported
+
+    sockets = PushSockets(server.eio, concurrency, server.eio._async["websocket"], upgraded)
+    server.eio._async = {**server.eio._async, "websocket": sockets.driver}
+    server.eio.start_service_task = False
+    return sockets
+
+
 def _simple_websocket_of_gevent(driver: Any) -> Any:
     """Engine.IO takes gevent-websocket wherever it is installed, though only servers made for it can work with it.
 
@@ -152,6 +164,32 @@ def native_handlers(server: Any, concurrency: EventletConcurrency, namespace: st
     server.start_background_task = start_background_task
     server.sleep = sleep_here
     server.eio.create_event = event_here
+
+
+def rooms(server: Any, namespace: str, in_room: Callable[[str], Iterable[tuple[str, str]]]) -> None:
+    """In our namespace the rooms are the hub's, and a session is its own room without a dictionary for it.
+
+    ``in_room`` gives the session and connection ids in one of the hub's rooms. What a host app emits to a user's
+    room, to a session or to a room that it made itself arrives as ever.
+    """
+    manager = server.manager
+    participants = manager.get_participants
+
+    def get_participants(target: str, room: Any) -> Iterator[tuple[str, str]]:
+        if target != namespace or room is None:
+            yield from participants(target, room)
+            return
+        found: dict[str, str] = {}
+        for name in [room] if isinstance(room, str) else room:
+            connection = manager.eio_sid_from_sid(name, namespace)
+            if connection is not None:
+                found[name] = connection
+                continue
+            found.update(in_room(name))
+            found.update(participants(target, name))
+        yield from found.items()
+
+    manager.get_participants = get_participants
 
 
 class _Redact(logging.Filter):

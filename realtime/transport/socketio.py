@@ -19,11 +19,11 @@ from engineio.exceptions import EngineIOError
 from socketio import packet as socketio_packet
 
 from ..auth import Grant
-from ..concurrency import Concurrency, EventletConcurrency, patched_mode
+from ..concurrency import Concurrency, EventletConcurrency, patched_mode, server_mode
 from ..config import Config
 from ..errors import ConfigError, InvalidValue, LimitReached, RealtimeError, ServerStopping, Unauthenticated
 from ..hub import Hub, Viewer
-from ..protocol import MAX_MESSAGE_BYTES, TASKS_SNAPSHOT, ConnectAuth, parse, user_room
+from ..protocol import MAX_MESSAGE_BYTES, TASKS_SNAPSHOT, ConnectAuth, parse
 from . import endings, seams
 from .commands import Commands
 from .origin import Environ, behind_proxies, check_origin
@@ -35,6 +35,8 @@ log = logging.getLogger("realtime")
 CONNECT_TIMEOUT = 10.0
 #: Requests a second that a viewer may make, and how many at once after a quiet time.
 REQUEST_RATE, REQUEST_BURST = 50.0, 200.0
+#: What of a handshake's environ is of no use to a later request context.
+_HEAVY = ("wsgi.input", "wsgi.errors", "headers_raw")
 
 #: What the packets begin with that carry no binary data.
 _TEXT: Final = frozenset("01234")
@@ -74,19 +76,23 @@ class SocketIOTransport:
         self._complained = False
         #: Connections without a viewer, and since when; ours alone.
         self._unconnected: dict[str, float] = {}
+        #: Push sockets, under our own server.
+        self._sockets: Any = None
         #: Connections whose request to watch is being looked at.
         self._asking: dict[str, object] = {}
         # As python-socketio reads it.
         self._ours = re.compile(rf"\d(?:\d+-)?{re.escape(self._namespace)}(?:[,?]|$)")
-        self._prefix = f"2{self._namespace},"
 
         seams.own_async_mode(socketio, concurrency.mode)
         seams.outboxes(self._server, concurrency)
         seams.redacted_logs(self._server)
+        seams.rooms(self._server, self._namespace, self._in_room)
         if isinstance(concurrency, EventletConcurrency):
             seams.native_handlers(self._server, concurrency, self._namespace)
+            if server_mode() is not None:
+                self._sockets = seams.push_sockets(self._server, concurrency, self._upgraded)
+                hub.on_sweep.append(self._sockets.sweep)
         self._take_over()
-        hub.make_packet = self._packet
         hub.close_viewer = self.close
         hub.on_sweep.append(self._sweep)
 
@@ -101,13 +107,6 @@ class SocketIOTransport:
         server.on("disconnect", self._handle_disconnect, namespace=self._namespace)
 
     # Packets.
-
-    def _packet(self, event: str, payload: bytes) -> Any:
-        """An EVENT packet (https://socket.io/docs/v4/socket-io-protocol/#event) in an Engine.IO MESSAGE, made once
-        for all.
-        """
-        data = f'{self._prefix}["{event}",{payload.decode()}]'
-        return engineio_packet.Packet(engineio_packet.MESSAGE, data)
 
     def _send(self, connection: str, kind: int, data: Any, id: int | None = None) -> None:
         prefix = f"{kind}{self._namespace}," + ("" if id is None else str(id))
@@ -128,7 +127,32 @@ class SocketIOTransport:
             if len(self._server.eio.sockets) > self.max_viewers:
                 return "Too many connections"
             self._unconnected[connection] = time.monotonic()
+        if self._sockets is not None:
+            self._sockets.opened(self._server.eio.sockets[connection], environ)
         return self._other_open(connection, environ)
+
+    def _in_room(self, room: str) -> list[tuple[str, str]]:
+        return [(viewer.session, viewer.connection) for viewer in self._hub.in_room(room)]
+
+    def _upgraded(self, engine: Any, outbox: Any) -> None:
+        """A long-polling session has become a WebSocket."""
+        session = self._server.manager.sid_from_eio_sid(engine.sid, self._namespace)
+        self._hub.move(session, outbox)
+
+    def _let_go(self, connection: str) -> None:
+        """Identity is known: let go of the WSGI environ, 15 KB a viewer, or of the largest parts of it.
+
+        A host app's own handlers build a request of it, and Flask-SocketIO lets a client into a namespace *without*
+        running its handler when it is gone; so it stays wherever there are any.
+        """
+        environ = self._server.environ.get(connection)
+        if environ is None or self._sockets is None:
+            return
+        if self._own and not (set(self._server.handlers) | set(self._server.namespace_handlers)) - {self._namespace}:
+            self._server.environ[connection] = {}
+            return
+        for key in [key for key in environ if key.startswith(("eventlet.", "realtime.")) or key in _HEAVY]:
+            del environ[key]
 
     def _handle_close(self, connection: str, *reason: Any) -> Any:
         # First, since a host's own handler that raises would keep python-socketio from telling us.
@@ -181,6 +205,11 @@ class SocketIOTransport:
 
     def _handle_connect(self, connection: str, namespace: str | None, data: Any) -> None:
         if namespace != self._namespace:
+            if connection in self._server.environ and not self._server.environ[connection]:
+                refusal_data = {"message": "Ask for this namespace before any other."}
+                self._server._send_packet(connection, self._server.packet_class(
+                    socketio_packet.CONNECT_ERROR, data=refusal_data, namespace=namespace))  # fmt: skip
+                return
             self._other_connect(connection, namespace, data)
             return
         mine = object()
@@ -210,6 +239,7 @@ class SocketIOTransport:
 
     def _welcome(self, connection: str, data: Any) -> None:
         viewer, auth = self._admit(connection, data)
+        self._let_go(connection)
         session, manager = viewer.session, self._server.manager
         try:
             # It is in its rooms, and is read for now: a change in between is told twice, never lost.
@@ -217,9 +247,6 @@ class SocketIOTransport:
             # Nothing precedes the answer: only then does python-socketio know of the session, for a host's broadcasts.
             self._send(connection, socketio_packet.CONNECT, {"sid": session})
             manager.basic_enter_room(session, self._namespace, None, eio_sid=connection)
-            manager.basic_enter_room(session, self._namespace, session, eio_sid=connection)
-            if viewer.grant.user_id is not None:
-                manager.enter_room(session, self._namespace, user_room(viewer.grant.user_id))
             self._send(connection, socketio_packet.EVENT, [TASKS_SNAPSHOT, snapshot])
             self._hub.open(viewer, owed)
             self._socket(connection)
@@ -261,6 +288,7 @@ class SocketIOTransport:
             raise Unauthenticated
         address = behind_proxies(environ, self._config.trusted_proxies).get("REMOTE_ADDR", "")
         viewer = Viewer(self._server.eio.generate_id(), connection, grant, address, outbox)
+        viewer.declines = not auth.output
         self._hub.join(
             viewer, per_user=self._config.max_viewers_per_user,
             per_address=self._config.max_viewers_per_address, in_all=self.max_viewers,

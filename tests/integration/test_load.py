@@ -14,7 +14,7 @@ from support import remote
 from support.history import History
 from support.process import StartServer
 from support.remote import PATIENCE, Remote
-from support.viewer import watching
+from support.viewer import Event, watching
 from support.wire import wire
 
 
@@ -142,7 +142,7 @@ def test_histories_agree(plain: Remote) -> None:
             thread.start()
         while any(thread.is_alive() for thread in threads):
             with watching(plain.url, "ada") as passing:
-                passing.wait_for(lambda passing=passing: len(passing.events) > 3, "news")  # type: ignore[misc]
+                assert passing.ask("list_tasks", limit=100)["ok"]
                 history.saw("passing ada", passing.events)
         for viewer, user in ((ada, "ada"), (grace, "grace")):
             for task_id, owner in tasks.items():
@@ -151,3 +151,31 @@ def test_histories_agree(plain: Remote) -> None:
             history.saw(user, viewer.events)
     history.check(complete={"ada": [t for t, u in tasks.items() if u == "ada"],
                             "grace": [t for t, u in tasks.items() if u == "grace"]})  # fmt: skip
+
+
+def text_of(events: list[Event]) -> str:
+    """All output that came."""
+    return "".join(payload["text"] for event, payload in events if event == "task_output")
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_output_arrives_whole_in_order_and_before_the_end(transport: str, plain: Remote) -> None:
+    """What a job prints, as its viewer reads it; a second viewer that comes late gets the same from the beginning."""
+    expected = "".join(f"line {number} é\n" for number in range(6_000))
+    with watching(plain.url, "ada", transport) as viewer, watching(plain.url, "grace", transport) as stranger:
+        task_id = plain.job("write", "ada", lines=6_000)
+        viewer.wait_for_task(task_id, status="completed")
+        events = [(event, payload) for event, payload in viewer.events if payload and payload.get("task_id") == task_id]
+        assert events[-1][0] == "task_completed"
+        pieces = [payload for event, payload in events if event == "task_output"]
+        assert "".join(piece["text"] for piece in pieces) == expected
+        assert [piece["offset"] for piece in pieces[1:]] == [piece["end"] for piece in pieces[:-1]]
+        with watching(plain.url, "ada", transport) as late:
+            late.ask("subscribe", task_ids=[task_id], outputs={task_id: 0}, epoch=pieces[0]["epoch"])
+            late.wait_for(
+                lambda: (
+                    "".join(payload["text"] for event, payload in late.events if event == "task_output") == expected
+                ),
+                "output",
+            )
+        assert not stranger.count("task_output")

@@ -10,8 +10,10 @@ from typing import Any
 from realtime.auth import Grant
 from realtime.concurrency import Concurrency
 from realtime.config import Config
+from realtime.frames import Batch
 from realtime.hub import Hub, Viewer
 from realtime.operations import Operations
+from realtime.protocol import MAX_POLLED_PACKETS
 from realtime.registry.memory import MemoryRegistry
 
 
@@ -75,13 +77,18 @@ class HandOutbox:
     def detach(self) -> None:
         self.on_ready = self.on_overflow = None
 
-    def push(self, packets: Iterable[tuple[str, bytes]]) -> None:
+    def push(self, batch: Batch) -> int:
         assert self.busy_since is None, "a flush was handed over while another one was in flight"
-        flush = list(packets)
-        assert flush, "an empty flush was handed over"
+        frames = batch.frames[: MAX_POLLED_PACKETS if self.polling else None]
+        assert frames, "an empty flush was handed over"
         self.busy_since = time.monotonic()
-        self.flushes.append([(event, json.loads(payload)) for event, payload in flush])
-        self.sizes.append(sum(len(event) + len(payload) for event, payload in flush))
+        events = [json.loads(frame.packet.data.partition(",")[2]) for frame in frames]
+        self.flushes.append([(event, payload) for event, payload in events])
+        self.sizes.append(sum(frame.size for frame in frames))
+        return len(frames)
+
+    def empty(self) -> bool:
+        return not self.flushes
 
     def written(self) -> None:
         """The flush in flight has been written."""
@@ -117,7 +124,7 @@ class House:
         self._viewers += 1
         outbox = HandOutbox()
         grant = Grant(user_id, tuple(groups), frozenset(task_ids))
-        viewer = Viewer(f"s{self._viewers}", f"c{self._viewers}", grant, address, outbox)  # type: ignore[arg-type]
+        viewer = Viewer(f"s{self._viewers}", f"c{self._viewers}", grant, address, outbox)
         self.hub.join(viewer, per_user=100, per_address=1_000, in_all=10_000)
         if live:
             self.hub.open(viewer)

@@ -229,7 +229,7 @@ class TestSubscribing:
         viewer, outbox = desk.viewer("ann", groups=["team"])
         desk.hub.exit(viewer, ["a"])
         for room in list(viewer.rooms):  # so that only the subscription can bring it
-            desk.hub._exit(viewer, room)
+            desk.hub._rooms.exit(viewer, room)
         changes.append(lambda: desk.operations.update_task_progress("a", "after the read"))
         [read] = desk.ask(viewer, "subscribe", {"task_ids": ["a"]})["tasks"]
         assert changes == []

@@ -34,8 +34,6 @@ DEFAULTS: dict[str, Any] = {
     "threads": 16,
     "request_threads": 40,
     "error_detail": "message",
-    "metrics": False,
-    "url": None,
     "max_name": 200,
     "max_message": 2_000,
     "max_metadata": 16_384,
@@ -72,7 +70,6 @@ class TestSources:
             {
                 "FLASK_REALTIME_THREADS": "3",
                 "FLASK_REALTIME_RETENTION": "60",
-                "FLASK_REALTIME_METRICS": "true",
                 "FLASK_REALTIME_NAMESPACE": "/jobs",
                 "FLASK_REALTIME_MAX_VIEWERS": "null",
                 "FLASK_REALTIME_ALLOWED_ORIGINS": '["https://a.example", "https://b.example"]',
@@ -82,7 +79,6 @@ class TestSources:
         assert found == Config(
             threads=3,
             retention=60.0,
-            metrics=True,
             namespace="/jobs",
             allowed_origins=("https://a.example", "https://b.example"),
             allowed_hosts=("a.example", "b.example"),
@@ -91,11 +87,6 @@ class TestSources:
     def test_the_apps_config_wins_over_the_environment(self) -> None:
         """What is written in the app was written for it."""
         assert Config.from_mapping({"REALTIME_THREADS": 3}, {"FLASK_REALTIME_THREADS": "4"}).threads == 3
-
-    def test_workers_have_one_variable_without_a_prefix(self) -> None:
-        """``REALTIME_URL``, for processes that know no Flask; an empty one is none."""
-        assert Config.from_mapping({}, {"REALTIME_URL": "redis://host"}).url == "redis://host"
-        assert Config.from_mapping({}, {"REALTIME_URL": ""}).url is None
 
     def test_nothing_is_read_at_import(self) -> None:
         """The module asks no environment: what it is given is all it knows."""
@@ -142,11 +133,8 @@ class TestValues:
             ("threads", None, "a whole number"),
             ("retention", "1h", "a number"),
             ("retention", True, "a number"),
-            ("metrics", 1, "true or false"),
-            ("metrics", "yes", "true or false"),
             ("namespace", 7, "text"),
             ("registry", None, "text"),
-            ("url", 7, "text"),
             ("allowed_origins", 7, "a list of text"),
             ("allowed_origins", {"https://a.example": 1}, "a list of text"),
             ("allowed_hosts", [None], "a list of text"),

@@ -6,7 +6,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +22,11 @@ from support.watching import HandConcurrency
 
 class Empty(Exception):
     """What the engine's queue raises."""
+
+
+def batch(packets: Iterable[Any]) -> Any:
+    """A flush of these packets."""
+    return SimpleNamespace(frames=[SimpleNamespace(packet=packet) for packet in packets])
 
 
 def packet(data: Any) -> Any:
@@ -57,7 +62,7 @@ class TestOrder:
     def test_first_in_first_out(self, outbox: Outbox) -> None:
         """Control packets and flushes leave in the order in which they came."""
         outbox.put(packet("answer"))
-        outbox.push([packet("a"), packet("b")])
+        outbox.push(batch([packet("a"), packet("b")]))
         outbox.put(packet("ping"))
         assert outbox.qsize() == 4
         assert not outbox.empty()
@@ -107,7 +112,7 @@ class TestOrder:
         try:
             thread.start()
             assert begun.wait(60)
-            outbox.push(packet(f"{number}") for number in range(2_000))
+            outbox.push(batch(packet(f"{number}") for number in range(2_000)))
         finally:
             stop.set()
             thread.join(60)
@@ -143,7 +148,7 @@ class TestEnginesQueue:
 
         def wait(timeout: float | None) -> bool:
             before = concurrency.events[0].sets
-            outbox.push([packet("a")])
+            outbox.push(batch([packet("a")]))
             return concurrency.events[0].sets > before
 
         concurrency.on_wait = wait
@@ -179,7 +184,7 @@ class TestEnginesQueue:
         )
         socket = Socket(server, "sid")
         outbox.put(packet("a"))
-        outbox.push([packet("b")])
+        outbox.push(batch([packet("b")]))
         assert [each.data for each in socket.poll()] == ["a", "b"]
         outbox.put(packet("c"))
         outbox.put(None)
@@ -211,7 +216,7 @@ class TestReadiness:
     def test_a_flush_is_in_flight_until_the_writer_comes_back(self, outbox: Outbox, ready: list[str]) -> None:
         """Taken is not written: only the next blocking `get` says so."""
         before = time.monotonic()
-        outbox.push([packet("a"), packet("b")])
+        outbox.push(batch([packet("a"), packet("b")]))
         assert outbox.busy_since is not None
         assert before <= outbox.busy_since <= time.monotonic()
         assert take(outbox) == ["a", "b"]
@@ -227,14 +232,14 @@ class TestReadiness:
         take(outbox)
         take(outbox)
         assert ready == []
-        outbox.push([packet("a")])
+        outbox.push(batch([packet("a")]))
         for _ in range(3):
             take(outbox)
         assert ready == ["ready"]
 
     def test_what_came_behind_the_flush_does_not_hold_it_up(self, outbox: Outbox, ready: list[str]) -> None:
         """A host app that emits without a pause leaves the queue never empty; the flush was written all the same."""
-        outbox.push([packet("a")])
+        outbox.push(batch([packet("a")]))
         take(outbox)
         outbox.put(packet("chat"))
         assert take(outbox) == ["chat"]
@@ -245,7 +250,7 @@ class TestReadiness:
         outbox.connection = None
         for number in range(5):
             outbox.put(packet(f"answer {number}"))
-        outbox.push([packet(f"{number}") for number in range(MAX_POLLED_PACKETS)])
+        outbox.push(batch([packet(f"{number}") for number in range(MAX_POLLED_PACKETS)]))
         assert len(take(outbox)) == MAX_POLLED_PACKETS
         assert len(take(outbox)) == 5
         assert ready == []
@@ -254,7 +259,7 @@ class TestReadiness:
 
     def test_a_viewer_that_has_gone_is_not_told(self, outbox: Outbox, ready: list[str]) -> None:
         """The connection lives on for the host's namespaces: no callback, and no bound."""
-        outbox.push([packet("a")])
+        outbox.push(batch([packet("a")]))
         take(outbox)
         outbox.detach()
         take(outbox)
@@ -292,7 +297,7 @@ class TestBounds:
         """The hub has bounded it already; acknowledgements have their room beside it, before and after."""
         closed: list[bool] = []
         websocket(outbox).attach(lambda: None, lambda: closed.append(True))
-        outbox.push([packet("x" * MAX_CONTROL_BYTES)])
+        outbox.push(batch([packet("x" * MAX_CONTROL_BYTES)]))
         outbox.put(packet("x" * MAX_CONTROL_BYTES))
         assert closed == []
         take(outbox)
@@ -337,3 +342,13 @@ class TestBounds:
         assert outbox.polling
         outbox.connection.upgraded = True
         assert not outbox.polling
+
+
+def test_a_long_poll_takes_ten_frames_of_a_flush() -> None:
+    """The rest stays dirty: more packets in one answer would end python-socketio's client."""
+    outbox = Outbox(HandConcurrency(), Empty)
+    many = [packet(f"{number}") for number in range(MAX_POLLED_PACKETS + 5)]
+    assert outbox.push(batch(many)) == MAX_POLLED_PACKETS
+    assert outbox.qsize() == MAX_POLLED_PACKETS
+    socket = websocket(Outbox(HandConcurrency(), Empty))
+    assert socket.push(batch(many)) == len(many)

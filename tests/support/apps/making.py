@@ -295,11 +295,17 @@ def listen(task: Handle, gate: str) -> None:
         time.sleep(0.01)
 
 
+def write(task: Handle, lines: int) -> None:
+    """Print lines."""
+    for number in range(lines):
+        print(f"line {number} é", file=task.stdout)
+
+
 def break_down(task: Handle) -> None:
     """Fail with a message for the page."""
     raise TaskError("nothing left to divide", code="zero")
 
 
 JOBS: dict[str, Callable[..., Any]] = {
-    "steps": steps, "hold": hold, "compute": compute, "listen": listen, "break": break_down,
+    "steps": steps, "hold": hold, "compute": compute, "listen": listen, "break": break_down, "write": write,
 }  # fmt: skip

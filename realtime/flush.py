@@ -1,0 +1,182 @@
+"""One flush: each dirty task encoded once, the frames joined once, one hand-over per viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from . import protocol
+from .frames import Batch, Frame
+from .protocol import MAX_FLUSH_BYTES
+from .registry.base import Registry, Removed
+from .registry.output import Piece
+from .task import Task
+from .viewer import Viewer
+
+#: Of a flush, the bytes that output may take up, so that snapshots find room too; and those of one piece, before JSON.
+MAX_OUTPUT_BYTES: Final = 48 * 1024
+MAX_PIECE_BYTES: Final = 32 * 1024
+
+
+class _Push:
+    """What there is to tell of one task: its newest snapshot, or that it is gone."""
+
+    __slots__ = ("alone", "finished", "frame", "owner", "task")
+
+    def __init__(self, frame: Frame, task: Task | None) -> None:
+        self.frame = frame
+        self.alone = Batch([frame])
+        self.task = task
+        self.owner = None if task is None else task.user_id
+        self.finished = task is None or task.finished
+
+
+class Flush:
+    """What a flush has encoded so far. ``created`` are the tasks of which no room has been told yet."""
+
+    def __init__(self, registry: Registry, make_frame: Callable[[str, bytes], Frame], created: set[str]) -> None:
+        self._registry = registry
+        self._frame = make_frame
+        self._created = created
+        self._pushes: dict[str | Removed, _Push | None] = {}
+        self._pieces: dict[tuple[str, str, int], tuple[_Push, int]] = {}
+        self._left = False
+        self._ends: dict[str, dict[str, int]] = {}
+        self._batches: dict[tuple[_Push, ...], Batch] = {}
+        #: How many snapshots were encoded, and how many frames handed over.
+        self.encodes = self.given = 0
+        #: Whether a viewer that could take more was left with something for the next tick.
+        self.more = False
+
+    def give(self, viewer: Viewer) -> None:
+        """Hand a viewer what it has still to be told, oldest first, up to `MAX_FLUSH_BYTES`; the rest stays.
+
+        Output goes before snapshots, so that a task's end comes after all that it wrote.
+        """
+        pushes: list[_Push] = []
+        told: list[Any] = []
+        self._left = False
+        if viewer.outputs:
+            self._add_outputs(viewer, pushes, told)
+        self._add_tasks(viewer, pushes, told)
+        if pushes:
+            taken = viewer.outbox.push(pushes[0].alone if len(pushes) == 1 else self._batch(tuple(pushes)))
+            self.given += taken
+            dirty, outputs = viewer.dirty, viewer.outputs
+            for what in told[:taken]:
+                if isinstance(what, str):
+                    del dirty[what]
+                elif outputs is not None:
+                    task_id, stream, end = what
+                    outputs[task_id, stream] = end
+                    if end >= self._end(task_id, stream):
+                        del outputs[task_id, stream]
+        if not viewer.outputs:
+            viewer.outputs = None
+        if self._left and viewer.outbox.busy_since is None:
+            self.more = True
+
+    def _add_tasks(self, viewer: Viewer, pushes: list[_Push], told: list[Any]) -> None:
+        dirty = viewer.dirty
+        user = viewer.grant.user_id
+        size = sum([push.frame.size for push in pushes]) if pushes else 0
+        for task_id, removed in list(dirty.items()):
+            key = task_id if removed is None else removed
+            push = self._pushes[key] if key in self._pushes else self._make(task_id, removed)
+            # An id may have come back as somebody else's since it became dirty; then its removal follows.
+            if push is None or (
+                push.task is not None
+                and (push.owner is None or push.owner != user)
+                and not viewer.grant.may_view(push.task)
+            ):
+                del dirty[task_id]
+                continue
+            if not push.finished:
+                if viewer.hidden:
+                    continue
+            elif viewer.outputs and self._owes_output(viewer, task_id, told):
+                continue
+            if pushes and size + push.frame.size > MAX_FLUSH_BYTES:
+                self._left = True
+                break
+            pushes.append(push)
+            told.append(task_id)
+            size += push.frame.size
+
+    def _add_outputs(self, viewer: Viewer, pushes: list[_Push], told: list[Any]) -> None:
+        assert viewer.outputs is not None
+        size = 0
+        for (task_id, stream), offset in list(viewer.outputs.items()):
+            task = self._registry.get(task_id)
+            if task is None or not viewer.grant.may_view(task) or offset >= self._end(task_id, stream):
+                del viewer.outputs[task_id, stream]
+                continue
+            if viewer.hidden and not task.finished:
+                continue
+            while size < MAX_OUTPUT_BYTES and offset < self._end(task_id, stream):
+                push, offset = self._output(task_id, stream, offset)
+                pushes.append(push)
+                told.append((task_id, stream, offset))
+                size += push.frame.size
+            self._left |= offset < self._end(task_id, stream)
+
+    def _owes_output(self, viewer: Viewer, task_id: str, told: list[Any]) -> bool:
+        """Whether output of the task remains that finds no room in this flush."""
+        reached = {what[:2]: what[2] for what in told if not isinstance(what, str)}
+        return any(
+            key[0] == task_id and reached.get(key, offset) < self._end(*key)
+            for key, offset in (viewer.outputs or {}).items()
+        )
+
+    def _end(self, task_id: str, stream: str) -> int:
+        """The end of a stream, the same for everybody in this flush."""
+        ends = self._ends.get(task_id)
+        if ends is None:
+            ends = self._ends[task_id] = self._registry.output_ends(task_id)
+        return ends.get(stream, 0)
+
+    def _output(self, task_id: str, stream: str, offset: int) -> tuple[_Push, int]:
+        """A piece of a stream and where it ends. Viewers that have read as far share it."""
+        known = self._pieces.get((task_id, stream, offset))
+        if known is None:
+            end, most = self._end(task_id, stream), MAX_PIECE_BYTES
+            while True:
+                piece = self._registry.read_output(task_id, stream, offset, end, most) or Piece(end, end, b"")
+                payload = msgspec.json.encode(
+                    {
+                        "task_id": task_id, "stream": stream, "epoch": self._registry.epoch,
+                        "offset": piece.offset, "end": piece.end, "text": piece.data.decode(),
+                    }
+                )  # fmt: skip
+                if len(payload) <= MAX_OUTPUT_BYTES or most <= 1024:
+                    break
+                most //= 2  # control characters grow sixfold in JSON
+            push = _Push(self._frame(protocol.TASK_OUTPUT, payload), None)
+            known = self._pieces[task_id, stream, offset] = push, piece.end
+        return known
+
+    def _batch(self, pushes: tuple[_Push, ...]) -> Batch:
+        batch = self._batches.get(pushes)
+        if batch is None:
+            batch = self._batches[pushes] = Batch([push.frame for push in pushes])
+        return batch
+
+    def _make(self, task_id: str, removed: Removed | None) -> _Push | None:
+        """The push of a removal, or of a task as it is now; None if it left after it was marked."""
+        task = None
+        if removed is not None:
+            event = protocol.TASK_REMOVED
+            payload = msgspec.json.encode({"task_id": task_id, "epoch": removed.epoch, "version": removed.version})
+        else:
+            task = self._registry.get(task_id)
+            if task is None:
+                self._pushes[task_id] = None
+                return None
+            event = protocol.TASK_CREATED if task_id in self._created else protocol.TASK_PROGRESS
+            event = protocol.TERMINAL_EVENTS.get(task.status, event)
+            payload = task.encode_push()
+            self.encodes += 1
+        push = self._pushes[task_id if removed is None else removed] = _Push(self._frame(event, payload), task)
+        return push

@@ -1,0 +1,161 @@
+"""All push sockets of one Engine.IO server: the handshake that makes them, and the one sweeper that looks after them.
+
+The sweeper stands in the place of Engine.IO's service task and of its greenlet per ping, on the monotonic clock and for
+every transport.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from engineio import packet as engineio_packet
+from websockets.utils import accept_key
+
+from .websocket import PushSocket, leave_response_to_us, run_soon
+
+#: Bytes that the kernel may hold for a viewer: what it holds is stale by the time a slow viewer reads it.
+SEND_BUFFER: Final = 64 * 1024
+NOT_SENT_LOW: Final = 16 * 1024
+
+
+class PolledSession:
+    """What the sweeper needs of a long-polling session."""
+
+    __slots__ = ("_engine", "_sockets", "pinged")
+
+    probing = False
+
+    def __init__(self, sockets: PushSockets, engine: Any) -> None:
+        self._sockets = sockets
+        self._engine = engine
+        self.pinged: float | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether Engine.IO has closed it."""
+        return bool(self._engine.closed)
+
+    @property
+    def closing(self) -> bool:
+        """Whether there is nothing to ask any more."""
+        return bool(self._engine.closed or self._engine.upgraded)
+
+    def answered(self) -> None:
+        """A PONG has come. Stands in the place of the session's ``schedule_ping``."""
+        self.pinged = None
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.pinged = time.monotonic()
+        self._engine.queue.put(engineio_packet.Packet(engineio_packet.PING))
+
+    def abort(self, reason: str) -> None:
+        """End the session."""
+        run_soon(self._end, reason)
+
+    def _end(self, reason: str) -> None:
+        if not self.closing:
+            with contextlib.suppress(Exception):
+                self._engine.close(wait=False, abort=True, reason=reason)
+        self._engine.server.sockets.pop(self._engine.sid, None)
+
+
+class PushSockets:
+    """All push sockets of one Engine.IO server: its WebSocket driver, and the sweeper that pings them."""
+
+    def __init__(self, eio: Any, concurrency: Any, fallback: Any, took_over: Callable[[Any, PushSocket], None]) -> None:
+        self._eio = eio
+        self._fallback = fallback
+        self.concurrency = concurrency
+        self.empty: type[Exception] = eio._async["queue_empty"]
+        self.took_over = took_over
+        self.max_message: int = eio.max_http_buffer_size
+        #: When each is due for a ping or a look (monotonic seconds); in that order.
+        self.alive: dict[PushSocket | PolledSession, float] = {}
+        self.closing: dict[PushSocket, float] = {}
+
+    def driver(self, handler: Callable[[Any], Any], server: Any) -> Any:
+        """Engine.IO asks its driver for a WSGI app that makes the upgrade; ``handler`` is bound to its socket."""
+
+        def upgrade(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if "realtime.detach" not in environ:
+                return self._fallback(handler, server)(environ, start_response)  # type: ignore[no-any-return]
+            return self._upgrade(handler.__self__, environ, start_response)  # type: ignore[attr-defined]
+
+        return upgrade
+
+    def _upgrade(self, engine: Any, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
+        if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13" or not _is_key(key):
+            headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", "text/plain")]
+            start_response("426 Upgrade Required", headers)
+            return [b"A WebSocket handshake of version 13 is expected."]
+        green = environ["eventlet.input"].get_socket()
+        for option, size in ((socket.SO_SNDBUF, SEND_BUFFER),):
+            green.setsockopt(socket.SOL_SOCKET, option, size)
+        if sys.platform == "linux":
+            green.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW)
+        # No Sec-WebSocket-Extensions: with permessage-deflate each viewer would need a compression of its own.
+        green.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
+        )
+        fd = os.dup(green.fileno())
+        os.set_blocking(fd, False)
+        environ["realtime.detach"]()
+        push = PushSocket(self, engine, fd)
+        if push.probing:
+            engine.upgrading = True
+        else:
+            former, engine.queue = engine.queue, push
+            engine.connected = engine.upgraded = True
+            while not former.empty():
+                push._put(former.get(block=False))
+        self.alive[push] = time.monotonic() + self._eio.ping_interval
+        leave_response_to_us()
+        return ()
+
+    def opened(self, engine: Any, environ: dict[str, Any]) -> None:
+        """A session begins. Its signs of life are ours to ask for, on the monotonic clock, whatever its transport."""
+        engine.last_ping = None  # so that Engine.IO schedules no ping of its own
+        if "transport=websocket" not in environ.get("QUERY_STRING", ""):
+            polled = PolledSession(self, engine)
+            engine.schedule_ping = polled.answered
+            self.alive[polled] = time.monotonic() + self._eio.ping_interval
+
+    def sweep(self) -> None:
+        """Ping those that are due, drop the silent ones and those that do not answer a close."""
+        now = time.monotonic()
+        while self.alive:
+            push, due = next(iter(self.alive.items()))
+            if due > now:
+                break
+            del self.alive[push]
+            if push.closing:
+                if isinstance(push, PolledSession) and push.gone:
+                    push.abort("transport close")
+                continue
+            if push.probing or (push.pinged is not None and now - push.pinged >= self._eio.ping_timeout):
+                push.abort("ping timeout")
+            else:
+                self.alive[push] = now + self._eio.ping_interval
+                if push.pinged is None:
+                    push.ping()
+        for push, deadline in list(self.closing.items()):
+            if deadline <= now:
+                push.abort("transport close")
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False

@@ -1,0 +1,395 @@
+"""The push socket: a WebSocket (RFC 6455) under our eventlet server without a greenlet, and without Engine.IO's queue.
+
+After the upgrade the WSGI handler returns and its socket, buffers and environ go; what stays with a viewer is a
+duplicate of its descriptor on eventlet's hub and the slotted objects of this module. ``websockets``' sans-I/O
+protocol reads (masks in C, a limit per message, the right close codes); permessage-deflate is not negotiated, so that
+one frame serves all.
+
+Writing is one system call per viewer and flush, made with the GIL held: ``socket.send`` lets go of it, and one thread
+that computes then takes it for 5 ms at each of a thousand sends. What the socket does not take is kept to the end of
+the frame in flight; the hub keeps the rest as dirty task ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import logging
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import eventlet
+from engineio import packet as engineio_packet
+from eventlet import hubs, wsgi
+from websockets.frames import CloseCode
+
+from ..concurrency import EventletConcurrency
+from ..frames import Batch, text_frame
+from ..protocol import MAX_CONTROL_BYTES
+from .dialogue import Dialogue
+
+log = logging.getLogger("realtime")
+
+#: Messages of one viewer that wait for their turn before its socket is read no further.
+MAX_INBOX: Final = 32
+READ_SIZE: Final = 16 * 1024
+#: Seconds that a peer gets to answer a close frame.
+CLOSE_TIMEOUT: Final = 3.0
+
+_FLAGS: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+_AGAIN: Final = (errno.EAGAIN, errno.EINTR)
+
+# A PyDLL call keeps the GIL, unlike a CDLL call and unlike socket.send.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_send = _libc.send
+_send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
+_send.restype = ctypes.c_ssize_t
+
+
+class Keeper(Protocol):
+    """What push sockets need of those who keep them (`sweeper.PushSockets`)."""
+
+    concurrency: EventletConcurrency
+    empty: type[Exception]
+    max_message: int
+    took_over: Callable[[Any, PushSocket], None]
+    alive: dict[Any, float]
+    closing: dict[PushSocket, float]
+
+
+class PushSocket:
+    """A viewer's WebSocket. Stands in the place of Engine.IO's queue; all of it runs on the hub thread but `put`."""
+
+    __slots__ = (
+        "_corked", "_dialogue", "_engine", "_fd", "_handling", "_inbox", "_on_overflow", "_on_ready", "_pending",
+        "_pending_bytes", "_reading", "_sockets", "_writing", "busy_since", "closing", "pinged", "probing",
+    )  # fmt: skip
+
+    def __init__(self, sockets: Keeper, engine: Any, fd: int) -> None:
+        self._sockets, self._engine, self._fd = sockets, engine, fd
+        self._dialogue: Dialogue | None = Dialogue(sockets.max_message)
+        # Bytes that the socket has not taken: the end of the frame in flight, and control frames.
+        self._pending: deque[bytes] | None = None
+        self._pending_bytes = 0
+        # While a message is handled, what answers it waits here to be written at once; None otherwise.
+        self._corked: list[bytes] | None = None
+        # Messages that wait for their turn.
+        self._inbox: deque[str | bytes] | None = None
+        self._handling = False
+        self._writing: Any = None
+        self._on_ready: Callable[[], None] | None = None
+        self._on_overflow: Callable[[], None] | None = None
+        #: Monotonic seconds since which the socket takes nothing; None when it takes what it is given.
+        self.busy_since: float | None = None
+        #: Monotonic seconds when it was asked for a sign of life; None when it has answered.
+        self.pinged: float | None = None
+        #: Whether a close frame is on its way.
+        self.closing = False
+        #: Whether it is still a long-polling session's attempt to upgrade.
+        self.probing: bool = engine.connected
+        self._reading: Any = None
+        self._listen()
+
+    def _listen(self) -> None:
+        hub = hubs.get_hub()
+        self._reading = hub.add(hub.READ, self._fd, self._readable, _ignore, None)
+        self._reading.greenlet = None  # else the greenlet of the handshake would live as long as the viewer
+
+    def attach(self, on_ready: Callable[[], None], on_overflow: Callable[[], None]) -> None:
+        """A viewer lives on this connection from now on. `on_ready` is called whenever the socket can take more."""
+        self._on_ready = on_ready
+        self._on_overflow = on_overflow
+
+    def detach(self) -> None:
+        """The viewer has gone."""
+        self._on_ready = self._on_overflow = None
+
+    def push(self, batch: Batch) -> int:
+        """Write the frames with one system call. Returns how many of them are on their way.
+
+        The caller has seen that `busy_since` is None.
+        """
+        if self._corked:
+            self._uncork()
+            if self.busy_since is not None:
+                return 0
+        data, frames = batch.joined, batch.frames
+        taken = _send(self._fd, data, len(data), _FLAGS)
+        if taken == len(data):
+            return len(frames)
+        if taken < 0:
+            if ctypes.get_errno() not in _AGAIN:
+                self.abort("transport error")
+                return len(frames)
+            taken = 0
+        self._wait_writable()
+        end = count = 0
+        while end < taken:
+            end += len(frames[count].websocket)
+            count += 1
+        if end > taken:
+            self._keep(data[taken:end])
+        return count
+
+    def put(self, packet: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Send a control packet (None ends the connection), from any thread. Never blocks; overflowing closes it."""
+        self._sockets.concurrency.call_soon(lambda: self._put(packet))
+
+    def _put(self, packet: Any) -> None:
+        if self.closing or self._fd < 0:
+            return
+        if packet is None:
+            self.close(CloseCode.NORMAL_CLOSURE)
+            return
+        data = packet.encode()
+        self._write(text_frame(data.encode()) if isinstance(data, str) else _binary_frame(data))
+
+    def _uncork(self) -> None:
+        corked, self._corked = self._corked, None
+        if corked:
+            self._write(b"".join(corked))
+
+    def _write(self, data: bytes) -> None:
+        if self._corked is not None:
+            self._corked.append(data)
+            return
+        if self._fd < 0:
+            return
+        if self._pending:
+            self._keep(data)
+            if self._pending_bytes > MAX_CONTROL_BYTES and self._on_overflow is not None:
+                on_overflow, self._on_overflow = self._on_overflow, None
+                on_overflow()
+            return
+        taken = _send(self._fd, data, len(data), _FLAGS)
+        if taken == len(data):
+            return
+        if taken < 0:
+            if ctypes.get_errno() not in _AGAIN:
+                self.abort("transport error")
+                return
+            taken = 0
+        self._keep(data[taken:])
+        self._wait_writable()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        raise self._sockets.empty
+
+    def empty(self) -> bool:
+        return not self._pending
+
+    def task_done(self) -> None: ...
+    def join(self) -> None: ...
+
+    def _keep(self, data: bytes) -> None:
+        if self._pending is None:
+            self._pending = deque()
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+
+    def _wait_writable(self) -> None:
+        if self.busy_since is None:
+            self.busy_since = time.monotonic()
+        if self._writing is None and self._fd >= 0:
+            hub = hubs.get_hub()
+            self._writing = hub.add(hub.WRITE, self._fd, self._writable, _ignore, None)
+
+    def _writable(self, _fd: int) -> None:
+        try:
+            while self._pending:
+                data = self._pending[0]
+                taken = _send(self._fd, data, len(data), _FLAGS)
+                if taken < 0:
+                    if ctypes.get_errno() in _AGAIN:
+                        return
+                    self.abort("transport error")
+                    return
+                self._pending_bytes -= taken
+                self.busy_since = time.monotonic()
+                if taken < len(data):
+                    self._pending[0] = data[taken:]
+                    return
+                self._pending.popleft()
+            self._pending = None
+            self._stop_writing()
+            self.busy_since = None
+            if self._on_ready is not None:
+                self._on_ready()
+        except Exception:  # a callback that raises is called again
+            log.exception("Writing to a viewer failed.")
+            self.abort("transport error")
+
+    def _stop_reading(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            hubs.get_hub().remove(reading)
+
+    def _stop_writing(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            hubs.get_hub().remove(writing)
+
+    def _readable(self, _fd: int) -> None:
+        try:
+            self._read()
+        except Exception:
+            log.exception("Reading from a viewer failed.")
+            self.abort("transport error")
+
+    def _read(self) -> None:
+        dialogue = self._dialogue
+        try:
+            data = os.read(self._fd, READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data or dialogue is None:
+            self.abort("transport close")
+            return
+        for message in dialogue.receive(data):
+            if message == "3":  # PONG, the most frequent of all
+                self.pinged = None
+                continue
+            if self._inbox is None:
+                self._inbox = deque()
+            self._inbox.append(message)
+            if not self._handling:
+                self._handling = True
+                eventlet.spawn_n(self._handle)
+        answer, ended = dialogue.outgoing()
+        if answer:
+            self._write(answer)
+        if ended:
+            self._end()
+        elif self._inbox is not None and len(self._inbox) >= MAX_INBOX:
+            self._stop_reading()
+
+    def _handle(self) -> None:
+        """Handle what has come in, one after another, where a handler may wait."""
+        try:
+            while self._inbox and self._dialogue is not None and not self.closing:
+                self._corked = []
+                self._receive(self._inbox.popleft())
+                self._uncork()
+                if self._reading is None and self._fd >= 0 and len(self._inbox) < MAX_INBOX // 2:
+                    self._listen()
+        except Exception:
+            log.exception("A message of a viewer failed.")
+            self.close(CloseCode.INTERNAL_ERROR)
+        finally:
+            self._uncork()
+            self._inbox = None
+            self._handling = False
+
+    def _receive(self, message: str | bytes) -> None:
+        engine = self._engine
+        kind = "4" if isinstance(message, bytes) else message[0]
+        if self.probing:
+            if message == "2probe":
+                self._write(text_frame(b"3probe"))
+                engine.queue.put(engineio_packet.Packet(engineio_packet.NOOP))  # ends the open poll
+            elif kind == "5":
+                self._upgraded()
+            else:
+                self.close(CloseCode.PROTOCOL_ERROR)
+        elif kind == "4":
+            data = message if isinstance(message, bytes) else message[1:]
+            engine.server._trigger_event("message", engine.sid, data, run_async=False)
+        elif kind == "1":
+            self.close(CloseCode.NORMAL_CLOSURE, "client disconnect")
+        elif kind == "3":
+            self.pinged = None
+        if self._engine.last_ping is not None:  # of a ping that was on its way when the session was upgraded
+            self._engine.last_ping = None
+
+    def _upgraded(self) -> None:
+        engine = self._engine
+        former, engine.queue = engine.queue, self
+        engine.upgraded, engine.upgrading = True, False
+        self.probing = False
+        while not former.empty():
+            self._put(former.get(block=False))
+        self._sockets.took_over(engine, self)
+
+    def ping(self) -> None:
+        """Ask for a sign of life (https://socket.io/docs/v4/engine-io-protocol/#heartbeat)."""
+        self.pinged = time.monotonic()
+        self._write(_PING)
+
+    def close(self, code: int, reason: str = "server disconnect") -> None:
+        """Start the closing handshake (RFC 6455 section 7.1.2) and let the session go."""
+        if self.closing or self._dialogue is None:
+            return
+        self._uncork()
+        self._dialogue.close(code)
+        last, _ = self._dialogue.outgoing()
+        if last:
+            self._write(last)
+        self._leave(reason)
+
+    def _end(self) -> None:
+        """Nothing follows: say so, and read until the peer has read it. To close at once with bytes unread would
+        reset the connection, and the close frame would be lost. The sweeper ends the wait.
+        """
+        self._leave("transport close")
+        if not self._pending and self._fd >= 0:
+            _libc.shutdown(self._fd, socket.SHUT_WR)
+
+    def _leave(self, reason: str) -> None:
+        if not self.closing:
+            self.closing = True
+            self._sockets.closing[self] = time.monotonic() + CLOSE_TIMEOUT
+            eventlet.spawn_n(self._forget, reason)
+
+    def abort(self, reason: str) -> None:
+        """Let go of the socket at once."""
+        self._leave(reason)
+        self._release()
+
+    def _release(self) -> None:
+        fd, self._fd = self._fd, -1  # whoever writes from here on must not hit a descriptor that is somebody else's
+        if fd < 0:
+            return
+        self._stop_reading()
+        self._stop_writing()
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        self._dialogue = None
+        self._pending = None
+        self._sockets.closing.pop(self, None)
+        self._sockets.alive.pop(self, None)
+
+    def _forget(self, reason: str) -> None:
+        engine = self._engine
+        if self.probing:
+            engine.upgrading = False  # it stays what it was: a long-polling session
+            return
+        with contextlib.suppress(Exception):
+            engine.close(wait=False, abort=True, reason=reason)
+        engine.server.sockets.pop(engine.sid, None)
+
+
+def _ignore(*_: Any) -> None: ...
+
+
+def _binary_frame(payload: bytes) -> bytes:
+    return b"\x82" + text_frame(payload)[1:]
+
+
+_PING: Final = text_frame(b"2")
+
+
+def run_soon(function: Callable[..., None], *args: Any) -> None:
+    """Run it on a green thread."""
+    eventlet.spawn_n(function, *args)
+
+
+def leave_response_to_us() -> None:
+    """Tell eventlet's server that this request has been answered already."""
+    wsgi.WSGI_LOCAL.already_handled = True

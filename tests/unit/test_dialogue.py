@@ -1,0 +1,107 @@
+"""The reading half of a push socket: whatever comes in, whole messages or the right close code come out."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+
+from realtime.transport.dialogue import Dialogue
+
+LIMIT = 1_000
+
+
+def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
+    """A frame as a client sends it."""
+    return Frame(opcode, data, fin).serialize(mask=True, extensions=[])
+
+
+def close_code(dialogue: Dialogue) -> int | None:
+    """The code of the close frame that is to be written, and that nothing follows it."""
+    answer, ended = dialogue.outgoing()
+    if not answer:
+        return None
+    assert ended
+    assert answer[0] == 0x88
+    return int.from_bytes(answer[2:4], "big")
+
+
+@given(st.lists(st.integers(1, 300), max_size=20), st.integers(1, 40))
+def test_messages_come_whole_however_they_are_cut(sizes: list[int], step: int) -> None:
+    """In fragments, with control frames between them, in pieces of any size from the network."""
+    wire, sent = b"", []
+    for size in sizes:
+        text = "4" + "é" * size
+        data = text.encode()
+        if len(data) > LIMIT:
+            continue
+        middle = len(data) // 2
+        wire += frame(Opcode.TEXT, data[:middle], fin=False) + frame(Opcode.PING, b"p")
+        wire += frame(Opcode.CONT, data[middle:])
+        sent.append(text)
+    dialogue, received = Dialogue(LIMIT), []
+    for start in range(0, len(wire), step):
+        received += dialogue.receive(wire[start : start + step])
+    assert received == sent
+    answer, ended = dialogue.outgoing()
+    assert not ended
+    assert answer.count(b"\x8a\x01p") == len(sent)
+
+
+@given(st.binary(max_size=400))
+def test_nothing_that_comes_in_raises(noise: bytes) -> None:
+    """Garbage ends in silence or in a close frame with one of the codes that say what was wrong."""
+    dialogue = Dialogue(LIMIT)
+    for message in dialogue.receive(noise):
+        assert isinstance(message, bytes) or message[0] in "123456"
+    answer, ended = dialogue.outgoing()
+    if ended and answer[:1] == b"\x88" and len(answer) >= 4:
+        assert int.from_bytes(answer[2:4], "big") in {1000, 1001, 1002, 1003, 1007, 1009, 1011, *range(3000, 5000)}
+    dialogue.receive(os.urandom(64))  # what comes afterwards is thrown away
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(Opcode.TEXT, b"4\xff\xfe"), 1007),
+        (frame(Opcode.TEXT, b"xyz"), 1002),
+        (frame(Opcode.TEXT, b""), 1002),
+        (frame(Opcode.TEXT, b"4" + b"x" * LIMIT), 1009),
+        (frame(Opcode.TEXT, b"4" + b"x" * 600, fin=False) + frame(Opcode.CONT, b"x" * 600), 1009),
+        (b"\x81\x02hi", 1002),
+        (b"\xc1\x80\x00\x00\x00\x00", 1002),
+        (frame(Opcode.CONT, b"4"), 1002),
+        (frame(Opcode.CLOSE, (1000).to_bytes(2, "big")), 1000),
+    ],
+    ids=[
+        "not utf-8",
+        "not engine.io",
+        "empty",
+        "long",
+        "long in fragments",
+        "unmasked",
+        "compressed",
+        "astray",
+        "close",
+    ],
+)
+def test_the_right_code_ends_it(data: bytes, code: int) -> None:
+    """RFC 6455 section 7.4.1; the limit is one of the message, not of its frames."""
+    dialogue = Dialogue(LIMIT)
+    assert dialogue.receive(data) == []
+    assert close_code(dialogue) == code
+
+
+def test_a_close_of_ours_is_sent_once() -> None:
+    """And the peer's answer ends the connection."""
+    dialogue = Dialogue(LIMIT)
+    dialogue.close(1001)
+    dialogue.close(1000)
+    answer: tuple[bytes, Any] = dialogue.outgoing()
+    assert answer == (b"\x88\x02\x03\xe9", False)
+    assert dialogue.receive(frame(Opcode.CLOSE, (1001).to_bytes(2, "big"))) == []
+    assert dialogue.outgoing()[1]

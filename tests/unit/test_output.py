@@ -1,0 +1,168 @@
+"""Output: append-only, whole and in order, before the task's end, within a tail that is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.errors import LimitReached, TaskAlreadyFinished, TaskNotFound
+from realtime.registry.memory import MemoryRegistry
+from realtime.registry.output import MAX_STREAMS, Stream
+from support.watching import HandOutbox, House
+
+
+@given(st.lists(st.text(max_size=20), max_size=30), st.integers(1, 64), st.integers(1, 16))
+def test_a_stream_is_read_whole_and_between_characters(texts: list[str], tail: int, most: int) -> None:
+    """Read from anywhere in pieces of any size, what is kept comes back as it was written."""
+    stream, written = Stream(tail), b""
+    for text in texts:
+        stream.append(text.encode())
+        written += text.encode()
+    assert stream.end == len(written)
+    kept = written[stream.start :]
+    assert len(kept) <= tail
+    offset, read = 0, b""
+    while offset < stream.end:
+        piece = stream.read(offset, stream.end, most)
+        assert piece.offset == max(offset, stream.start)
+        piece.data.decode()  # raises inside a character
+        assert piece.end == piece.offset + len(piece.data) > offset
+        read, offset = read + piece.data, piece.end
+    assert read == kept
+
+
+def told(outbox: HandOutbox) -> list[tuple[str, Any]]:
+    """Output as stream, offset and text; other events by name."""
+    return [
+        (payload["stream"], (payload["offset"], payload["text"])) if event == "task_output" else (event, None)
+        for event, payload in outbox.take()
+    ]
+
+
+@pytest.fixture
+def house() -> House:
+    house = House()
+    house.operations.create_task("a", "ann")
+    return house
+
+
+def test_pieces_are_joined_and_go_before_the_end(house: House) -> None:
+    """However the marks came, all that was written stands before the terminal event."""
+    _, outbox = house.viewer("ann")
+    house.hub.flush()
+    outbox.take()
+    house.operations.append_output("a", "one\n")
+    house.operations.update_task_progress("a", "more")
+    house.operations.append_output("a", "zwei é\n")
+    house.operations.complete_task("a")
+    house.hub.flush()
+    assert told(outbox) == [("output", (0, "one\nzwei é\n")), ("task_completed", None)]
+
+
+def test_an_end_waits_for_output_that_found_no_room(house: House) -> None:
+    """A flush has bounds; the rest of the output comes with the next ones, and the end last."""
+    _, outbox = house.viewer("ann")
+    text = "".join(f"line {number}\n" for number in range(20_000))
+    house.operations.append_output("a", text)
+    house.operations.complete_task("a")
+    seen: list[tuple[str, Any]] = []
+    for _ in range(20):
+        house.hub.flush()
+        seen += told(outbox)
+    outputs = [piece for what, piece in seen if what == "output"]
+    assert "".join(piece[1] for piece in outputs) == text
+    assert len(outputs) > 2
+    assert seen[-1] == ("task_completed", None)
+    assert [what for what, _ in seen].count("task_completed") == 1
+
+
+def test_a_viewer_gets_only_what_comes_after_it(house: House) -> None:
+    """Live, without asking; and from its own offset on when it asks."""
+    house.operations.append_output("a", "before ")
+    house.hub.flush()
+    viewer, outbox = house.viewer("ann")
+    house.operations.append_output("a", "after")
+    house.hub.flush()
+    assert told(outbox) == [("output", (7, "after"))]
+    house.hub.resume(viewer, "a", {"output": 2})
+    house.hub.flush()
+    assert told(outbox) == [("output", (2, "fore after"))]
+
+
+def test_a_viewer_behind_the_tail_sees_the_gap() -> None:
+    """The first piece begins later than was asked for."""
+    house = House(registry=MemoryRegistry(output_tail=16))
+    house.operations.create_task("a", "ann")
+    viewer, outbox = house.viewer("ann")
+    house.operations.append_output("a", "x" * 20 + "y" * 10)
+    house.hub.resume(viewer, "a", {"output": 0})
+    house.hub.flush()
+    assert ("output", (14, "x" * 6 + "y" * 10)) in told(outbox)
+
+
+def test_a_busy_viewer_gets_it_all_later(house: House) -> None:
+    """Output is never conflated: what came while it could take nothing follows in order."""
+    _, outbox = house.viewer("ann")
+    house.operations.append_output("a", "1")
+    house.hub.flush()
+    assert outbox.flushes
+    for number in range(2, 6):
+        house.operations.append_output("a", f"{number}")
+        house.hub.flush()
+    first = told(outbox)
+    house.hub.flush()
+    assert [piece for what, piece in first + told(outbox) if what == "output"] == [(0, "1"), (1, "2345")]
+
+
+def test_a_viewer_may_decline(house: House) -> None:
+    """Then it gets only the output of what it subscribed to."""
+    viewer, outbox = house.viewer("ann")
+    viewer.declines = True
+    house.hub.flush()
+    outbox.take()
+    house.operations.append_output("a", "unheard")
+    house.hub.flush()
+    assert told(outbox) == []
+    house.hub.enter(viewer, ["a"])
+    house.operations.append_output("a", " heard")
+    house.hub.flush()
+    assert told(outbox) == [("output", (7, " heard"))]
+
+
+def test_strangers_see_none_of_it(house: House) -> None:
+    """Whoever may not view the task is told nothing, even when they ask."""
+    viewer, outbox = house.viewer("bob")
+    house.operations.append_output("a", "secret")
+    house.hub.resume(viewer, "a", {"output": 0})
+    house.hub.flush()
+    assert told(outbox) == []
+
+
+def test_output_does_not_move_the_version(house: House) -> None:
+    """Its size shows in the next version; one version is one text."""
+    before = house.registry.get("a")
+    house.operations.append_output("a", "éé")
+    after = house.registry.get("a")
+    assert before is not None
+    assert after is not None
+    assert (after.version, after.encode()) == (before.version, before.encode())
+    assert house.operations.update_task_progress("a", "x").output_size == 4
+    assert house.operations.complete_task("a").output_size == 4
+
+
+def test_bounds_and_ends(house: House) -> None:
+    """No output after the end, nor for a task that is none; streams are counted; a removed task's output is gone."""
+    with pytest.raises(TaskNotFound):
+        house.operations.append_output("none", "x")
+    for number in range(MAX_STREAMS):
+        house.operations.append_output("a", "x", stream=f"s{number}")
+    with pytest.raises(LimitReached):
+        house.operations.append_output("a", "x", stream="more")
+    house.operations.complete_task("a")
+    with pytest.raises(TaskAlreadyFinished):
+        house.operations.append_output("a", "x", stream="s0")
+    house.operations.remove_task("a")
+    assert house.registry.output_ends("a") == {}
