@@ -14,16 +14,21 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-import eventlet
-import eventlet.wsgi
 from flask import Flask
 
 from .concurrency import EventletConcurrency
 from .errors import ConfigError
 from .extension import LAST_WORDS, Realtime
+
+with warnings.catch_warnings():
+    # Whoever runs our server need not be told each time what the README says of eventlet.
+    warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")
+    import eventlet
+    import eventlet.wsgi
 
 log = logging.getLogger("realtime")
 
