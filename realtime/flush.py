@@ -33,17 +33,50 @@ class _Push:
         self.finished = task is None or task.finished
 
 
-class Flush:
-    """What a flush has encoded so far. ``created`` are the tasks of which no room has been told yet."""
+class Told:
+    """How far the streams of tasks have been told to viewers that are up to date.
 
-    def __init__(self, registry: Registry, make_frame: Callable[[str, bytes], Frame], created: set[str]) -> None:
+    The end of a stream is looked at once in a flush: what is written meanwhile is the next one's.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._ends: dict[str, dict[str, int]] = {}
+
+    def advance(self, task_id: str, stream: str, start: int) -> int:
+        """A stream is told to its present end. Returns from where on: ``start`` is where its news began."""
+        ends = self._ends.setdefault(task_id, {})
+        start = max(start, ends.get(stream, 0))
+        ends[stream] = self._registry.output_ends(task_id).get(stream, start)
+        return start
+
+    def end(self, task_id: str, stream: str) -> int:
+        """To where a stream is told."""
+        ends = self._ends.setdefault(task_id, {})
+        if stream not in ends:  # written before anybody watched
+            ends[stream] = self._registry.output_ends(task_id).get(stream, 0)
+        return ends[stream]
+
+    def forget(self, task_id: str) -> None:
+        """The task has gone."""
+        self._ends.pop(task_id, None)
+
+
+class Flush:
+    """What a flush has encoded so far. ``created`` are the tasks of which no room has been told yet; ``end_of``
+    says to where a stream is told in this flush, the same for everybody."""
+
+    def __init__(
+        self, registry: Registry, make_frame: Callable[[str, bytes], Frame], created: set[str],
+        end_of: Callable[[str, str], int],
+    ) -> None:  # fmt: skip
         self._registry = registry
         self._frame = make_frame
         self._created = created
+        self._end_of = end_of
         self._pushes: dict[str | Removed, _Push | None] = {}
         self._pieces: dict[tuple[str, str, int], tuple[_Push, int]] = {}
         self._left = False
-        self._ends: dict[str, dict[str, int]] = {}
         self._batches: dict[tuple[_Push, ...], Batch] = {}
         #: How many snapshots were encoded, and how many frames handed over.
         self.encodes = self.given = 0
@@ -71,7 +104,7 @@ class Flush:
                 elif outputs is not None:
                     task_id, stream, end = what
                     outputs[task_id, stream] = end
-                    if end >= self._end(task_id, stream):
+                    if end >= self._end_of(task_id, stream):
                         del outputs[task_id, stream]
         if not viewer.outputs:
             viewer.outputs = None
@@ -110,38 +143,31 @@ class Flush:
         size = 0
         for (task_id, stream), offset in list(viewer.outputs.items()):
             task = self._registry.get(task_id)
-            if task is None or not viewer.grant.may_view(task) or offset >= self._end(task_id, stream):
+            if task is None or not viewer.grant.may_view(task) or offset >= self._end_of(task_id, stream):
                 del viewer.outputs[task_id, stream]
                 continue
             if viewer.hidden and not task.finished:
                 continue
-            while size < MAX_OUTPUT_BYTES and offset < self._end(task_id, stream):
+            while size < MAX_OUTPUT_BYTES and offset < self._end_of(task_id, stream):
                 push, offset = self._output(task_id, stream, offset)
                 pushes.append(push)
                 told.append((task_id, stream, offset))
                 size += push.frame.size
-            self._left |= offset < self._end(task_id, stream)
+            self._left |= offset < self._end_of(task_id, stream)
 
     def _owes_output(self, viewer: Viewer, task_id: str, told: list[Any]) -> bool:
         """Whether output of the task remains that finds no room in this flush."""
         reached = {what[:2]: what[2] for what in told if not isinstance(what, str)}
         return any(
-            key[0] == task_id and reached.get(key, offset) < self._end(*key)
+            key[0] == task_id and reached.get(key, offset) < self._end_of(*key)
             for key, offset in (viewer.outputs or {}).items()
         )
-
-    def _end(self, task_id: str, stream: str) -> int:
-        """The end of a stream, the same for everybody in this flush."""
-        ends = self._ends.get(task_id)
-        if ends is None:
-            ends = self._ends[task_id] = self._registry.output_ends(task_id)
-        return ends.get(stream, 0)
 
     def _output(self, task_id: str, stream: str, offset: int) -> tuple[_Push, int]:
         """A piece of a stream and where it ends. Viewers that have read as far share it."""
         known = self._pieces.get((task_id, stream, offset))
         if known is None:
-            end, most = self._end(task_id, stream), MAX_PIECE_BYTES
+            end, most = self._end_of(task_id, stream), MAX_PIECE_BYTES
             while True:
                 piece = self._registry.read_output(task_id, stream, offset, end, most) or Piece(end, end, b"")
                 payload = msgspec.json.encode(

@@ -17,7 +17,7 @@ from functools import partial
 
 from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
-from .flush import Flush
+from .flush import Flush, Told
 from .frames import Frame
 from .protocol import NAMESPACE, group_room, task_room, user_room
 from .registry.base import Registry, Removed
@@ -53,9 +53,9 @@ class Hub:
         #: What the flusher has taken out of `_dirty` and not yet given to viewers.
         self._moving: dict[str, bool] = {}
         self._removed: dict[str, Removed] = {}
-        #: Streams that were written to, from which offset on; and how far those of before were given to everybody.
+        #: Streams that were written to, from which offset on; and how far each was told.
         self._written: dict[tuple[str, str], int] = {}
-        self._sent: dict[str, dict[str, int]] = {}
+        self._told = Told(registry)
         self._waiters: dict[str, dict[Event, None]] = {}
         self._running = self._stopped = False
         self._awake = False
@@ -316,7 +316,7 @@ class Hub:
         Only the flusher calls this.
         """
         created: set[str] = set()
-        flush = Flush(self._registry, self.make_frame, created)
+        flush = Flush(self._registry, self.make_frame, created, self._told.end)
         late: list[Viewer] = []
         with self._lock:
             marks = self._moving = dict(self._dirty)
@@ -356,7 +356,7 @@ class Hub:
         removed = self._removed.pop(task_id, None)
         task = self._registry.get(task_id)
         if removed is not None:
-            self._sent.pop(task_id, None)
+            self._told.forget(task_id)
             self._reach(removed, removed)
             # The id may come back as somebody else's. Who may see that one too has another room of it, or a ticket.
             for viewer in list(self._rooms.get(task_room(task_id), ())):
@@ -380,9 +380,7 @@ class Hub:
         task = self._registry.get(task_id)
         if task is None:
             return
-        sent = self._sent.setdefault(task_id, {})
-        start = max(start, sent.get(stream, 0))
-        sent[stream] = self._registry.output_ends(task_id).get(stream, start)
+        start = self._told.advance(task_id, stream, start)
         key = (task_id, stream)
         subscribed = task_room(task_id)
         for room in rooms_of(task):

@@ -166,3 +166,42 @@ def test_bounds_and_ends(house: House) -> None:
         house.operations.append_output("a", "x", stream="s0")
     house.operations.remove_task("a")
     assert house.registry.output_ends("a") == {}
+
+
+def test_what_is_written_in_mid_flush_is_told_once(house: House) -> None:
+    """While the flusher makes one viewer's frames, the job writes on: nothing is told twice."""
+    _, outbox = house.viewer("ann")
+    make = house.hub.make_frame
+
+    def in_between(event: str, payload: bytes) -> Any:
+        if event == "task_output" and len(payload) < 150:
+            house.operations.append_output("a", "x" * 100)
+        return make(event, payload)
+
+    house.hub.make_frame = in_between
+    for letter in "ab":
+        house.operations.append_output("a", letter)
+    read = ""
+    for _ in range(4):
+        house.hub.flush()
+        read += "".join(piece[1] for what, piece in told(outbox) if what == "output")
+    assert read == "ab" + "x" * 100
+
+
+def test_what_is_written_between_two_looks_is_told_once(house: House) -> None:
+    """The end that the flusher has seen holds for the whole flush, however late it comes to a viewer."""
+    _, outbox = house.viewer("ann")
+    real = house.hub._spread_output
+
+    def late(task_id: str, stream: str, start: int) -> None:
+        real(task_id, stream, start)
+        if start == 0:
+            house.operations.append_output("a", "second")
+
+    house.hub._spread_output = late  # type: ignore[method-assign]
+    house.operations.append_output("a", "first ")
+    read = ""
+    for _ in range(3):
+        house.hub.flush()
+        read += "".join(piece[1] for what, piece in told(outbox) if what == "output")
+    assert read == "first second"
