@@ -96,11 +96,9 @@ static void nats(struct viewer *viewer, const uint8_t *data, size_t len, u64 now
         viewer_send(viewer, request, (size_t)size, WS_BINARY);
     } else if (viewer->state == JOINING && contains(data, len, "PONG")) {
         viewer_ready(viewer);
-    } else if (starts(data, len, "PING")) {
-        viewer_send(viewer, "PONG\r\n", 6, WS_BINARY);
     } else {
-        /* A ping may come between messages in one frame; it is looked for where the next message would begin. */
-        if (len >= 6 && memcmp(data + len - 6, "PING\r\n", 6) == 0)
+        /* A ping stands before, after or between messages; one between them that is missed is sent again. */
+        if (starts(data, len, "PING") || (len >= 6 && memcmp(data + len - 6, "PING\r\n", 6) == 0))
             viewer_send(viewer, "PONG\r\n", 6, WS_BINARY);
         picture_messages(viewer, data, len, now);
     }

@@ -191,7 +191,7 @@ void picture_output(struct viewer *viewer, const uint8_t *data, size_t len, u64 
     if (offset > viewer->offset)
         totals.lost += (offset - viewer->offset + options.piece - 1) / options.piece;
     if (offset > stream.len) { /* what lies between can be known no more: of no viewer the bytes can be compared */
-        fprintf(stderr, "output was lost before any viewer had it\n");
+        fprintf(stderr, "output was lost before any viewer had it: %lu follows %zu\n", (unsigned long)offset, stream.len);
         exit(1);
     }
     size_t known = stream.len < end ? stream.len - offset : end - offset;

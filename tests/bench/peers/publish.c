@@ -98,10 +98,11 @@ static void publish(int groups, double rate, double seconds, bool finals, int pi
     double elapsed = 0;
     while (sent < total && (elapsed = (double)(now_ns() - began) / 1e9) < seconds * 1.5 + 1) {
         long due = (long)(rate * elapsed) + 1;
-        for (; sent < due && sent < total; sent++) {
+        while (sent < due && sent < total) {
             int group = (int)(sent % groups);
             uint64_t version = piece > 0 ? first + versions[group]++ : ++versions[group];
             message(group, version, began + (uint64_t)((double)sent / rate * 1e9), false, piece);
+            sent++;
             if (++batch % BATCH_MESSAGES == 0 || out_len > BATCH_BYTES) {
                 flush();
                 if ((double)(now_ns() - began) / 1e9 > seconds * 1.5 + 1)
