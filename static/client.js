@@ -164,7 +164,6 @@ export class Client {
    * @param {string | null} ticket
    */
   #auth(ticket) {
-    this.#dispatch({ type: "connecting" });
     const ids = idsToRecover(this.#state);
     const [told = []] = chunks(ids, ticket?.length);
     const { epoch } = this.#state;
@@ -246,6 +245,7 @@ export class Client {
   /** @param {ConnectionState} state */
   #connectionChanged(state) {
     if (state.state !== "live" && state.state !== "stale") {
+      this.#dispatch({ type: "disconnected" });
       this.#subscriptions.end();
       this.#paging.stop();
       this.#lists.changed();

@@ -67,12 +67,10 @@ export class Paging {
       try {
         answer = await this.#request(COMMANDS.LIST_TASKS, { limit: LIMITS.SNAPSHOT_TASKS, before });
       } catch (error) {
-        if (run !== this.#run) return;
         if (!isPassing(error)) break;
         await new Promise((resolve) => this.#env.setTimeout(() => resolve(null), this.#backoff.next()));
         continue;
       }
-      if (run !== this.#run) return;
       this.#backoff.reset();
       this.#dispatch({ type: "page", tasks: answer.tasks ?? [], next: answer.next ?? null });
     }

@@ -40,7 +40,6 @@ export class Requests {
       }, PATIENCE);
       this.#waiting.add(abandon);
       socket.emit(command, message, (/** @type {any} */ answer) => {
-        if (!this.#waiting.has(abandon)) return;
         settle();
         if (answer?.ok === true) resolve(answer);
         else reject(refusal(command, answer?.error));

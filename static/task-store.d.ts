@@ -42,8 +42,8 @@ export type Frame =
   | { readonly removed: { readonly task_id: string; readonly epoch: string; readonly version: number } };
 
 export type Action =
-  /** A connection begins. */
-  | { readonly type: "connecting" }
+  /** There is no connection any more; the next one begins with a `tasks_snapshot`. */
+  | { readonly type: "disconnected" }
   /** `cursors`: those that this connection sent. */
   | { readonly type: "snapshot"; readonly snapshot: TasksSnapshot; readonly cursors?: Readonly<Record<string, number>> }
   | { readonly type: "frame"; readonly frame: Frame }

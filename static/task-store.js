@@ -47,7 +47,7 @@ export const EMPTY = Object.freeze({
  */
 export function reduce(state, action) {
   switch (action.type) {
-    case "connecting":
+    case "disconnected":
       return { ...state, synced: false, resync: false, held: EMPTY.held };
     case "snapshot":
       return applySnapshot(state, action.snapshot, action.cursors ?? {});

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 
 import { Denied, NotFound, RealtimeError, TaskCancelled, TaskFailed, TaskRemoved } from "../../../static/errors.js";
@@ -236,7 +237,9 @@ test("An outage while the result is fetched is waited for, with the backoff", as
   assert.equal(world.fetched.length, 1);
   await world.clock.pass(1);
   assert.equal(world.fetched.length, 2);
-  await world.clock.pass(500 + 1_000);
+  await world.clock.pass(500);
+  assert.equal(getEventListeners(world.fetched[0].init.signal, "abort").length, 1, "the present wait's");
+  await world.clock.pass(1_000);
   assert.equal(outcome.value, "large");
 });
 
@@ -305,6 +308,7 @@ test("cancel() resolves with the acknowledged task, which the page knows from th
   const acknowledged = task("a", 2, { cancel_requested_at: "2026-11-24T14:00:01Z" });
   assert.deepEqual(await world.socket.answer("cancel_task", { ok: true, task: acknowledged }), { task_id: "a" });
   assert.deepEqual(outcome.value, acknowledged);
+  assert.equal(world.clock.pending, 0);
   assert.deepEqual(versions, [1, 2]);
 });
 

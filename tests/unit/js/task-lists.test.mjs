@@ -178,6 +178,19 @@ test("A page that waits to be asked for again does not outlive its connection", 
   assert.equal(world.socket.messages("list_tasks").length, 1);
 });
 
+test("A page is asked for once, however many show the list, and not while there is nobody to ask", async () => {
+  const world = makeWorld();
+  show(world);
+  await world.goLive([at("c", 3)], { has_more: true, next: "p1" });
+  show(world);
+  await settle();
+  assert.equal(world.socket.messages("list_tasks").length, 1);
+  world.socket.lose();
+  const { calls } = show(world);
+  await settle();
+  assert.deepEqual(calls.map(([, { loading }]) => loading), [false]);
+});
+
 test("A page brings nothing back that was removed meanwhile", async () => {
   const world = makeWorld();
   const { calls } = show(world);

@@ -63,7 +63,7 @@ for (let seed = 1; seed <= 150; seed += 1) {
     let current = null; // the epoch of the latest tasks_snapshot
     let seen = []; // every frame of that epoch which the client got, since it is in it
     for (let connection = 0; connection < 6; connection += 1) {
-      state = reduce(state, { type: "connecting" });
+      state = reduce(state, { type: "disconnected" });
       const epoch = random.pick(epochs);
       const frames = Array.from({ length: 12 }, () => random.pick(pool[random.pick(epochs)]));
       const at = random.below(frames.length);
@@ -142,7 +142,7 @@ test("A foreign frame is dropped and asks for a new snapshot, which settles it",
   const state = run([snap([task("a", 5)]), push(task("a", 99, { epoch: "other" }))]);
   assert.deepEqual(versions(state), { a: 5 });
   assert.equal(state.resync, true);
-  const after = run([{ type: "connecting" }, snap([task("a", 1, { epoch: "other" })], { epoch: "other" })], state);
+  const after = run([{ type: "disconnected" }, snap([task("a", 1, { epoch: "other" })], { epoch: "other" })], state);
   assert.equal(after.resync, false);
   assert.deepEqual(versions(after), { a: 1 });
 });
@@ -161,41 +161,42 @@ test("A tasks_snapshot of a new epoch replaces everything, lower versions and fo
 });
 
 test("A tasks_snapshot of the same epoch merges: what it does not name stays", () => {
-  const after = run([snap([task("a", 5), task("b", 5)]), { type: "connecting" }, snap([task("b", 6), task("c", 1)])]);
+  const after = run([snap([task("a", 5), task("b", 5)]), { type: "disconnected" }, snap([task("b", 6), task("c", 1)])]);
   assert.deepEqual(versions(after), { a: 5, b: 6, c: 1 });
 });
 
 test("What a tasks_snapshot says has left goes, unless it is newer than the cursor that was asked about", () => {
-  const state = run([snap([task("a", 5), task("b", 5), task("c", 5)]), { type: "connecting" }]);
+  const state = run([snap([task("a", 5), task("b", 5), task("c", 5)]), { type: "disconnected" }]);
   const sent = cursors(state, ["a", "b"]);
   const after = run([push(task("b", 7)), snap([], { removed: ["a", "b", "c"] }, sent)], state);
   assert.deepEqual(versions(after), { b: 7, c: 5 });
 });
 
 test("Another user's tasks_snapshot replaces everything, though the epoch is the same", () => {
-  const after = run([snap([task("a", 5)]), { type: "connecting" }, snap([task("g", 1)], { user_id: "grace" })]);
+  const after = run([snap([task("a", 5)]), { type: "disconnected" }, snap([task("g", 1)], { user_id: "grace" })]);
   assert.deepEqual(versions(after), { g: 1 });
   assert.equal(after.userId, "grace");
 });
 
 test("Frames that overtake the first tasks_snapshot are kept for it: an end is never lost", () => {
   const done = task("a", 9, { status: "completed" });
-  const state = run([{ type: "connecting" }, push(done), push(task("a", 8)), removal("b", 4)]);
+  const state = run([{ type: "disconnected" }, push(done), push(task("a", 8)), removal("b", 4)]);
   assert.deepEqual(versions(state), {});
   assert.equal(state.resync, false);
   const after = reduce(state, snap([task("a", 7), task("b", 3)]));
   assert.deepEqual(versions(after), { a: 9 });
   assert.equal(after.resync, false);
+  assert.equal(after.held.size, 0);
 });
 
 test("Frames of the new epoch that overtake its tasks_snapshot are kept for it", () => {
-  const state = run([snap([task("a", 50)]), { type: "connecting" }, push(task("a", 9, { epoch: "new" }))]);
+  const state = run([snap([task("a", 50)]), { type: "disconnected" }, push(task("a", 9, { epoch: "new" }))]);
   assert.deepEqual(versions(state), { a: 50 });
   assert.deepEqual(versions(reduce(state, snap([task("a", 7, { epoch: "new" })], { epoch: "new" }))), { a: 9 });
 });
 
 test("Frames that were kept for one connection are not kept for the next", () => {
-  const state = run([{ type: "connecting" }, push(task("a", 9, { epoch: "x" })), { type: "connecting" }]);
+  const state = run([{ type: "disconnected" }, push(task("a", 9, { epoch: "x" })), { type: "disconnected" }]);
   const after = reduce(state, snap([task("a", 7, { epoch: "x" })], { epoch: "x" }));
   assert.deepEqual(versions(after), { a: 7 });
 });
@@ -205,9 +206,9 @@ test("The list is newest first by creation, whatever the digits of the fraction,
   const state = run([
     snap([
       at("whole", "2026-11-24T14:00:05Z"),
-      at("b", "2026-11-24T14:00:05.25Z"),
+      at("a", "2026-11-24T14:00:05.25Z"),
       at("half", "2026-11-24T14:00:05.5Z"),
-      at("a", "2026-11-24T14:00:05.250000Z"),
+      at("b", "2026-11-24T14:00:05.250000Z"),
       at("older", "2026-11-24T14:00:04.999999Z"),
     ]),
   ]);
@@ -239,6 +240,12 @@ test("A single task that was subscribed to is held and not listed, unless it is 
   assert.deepEqual(listed(state), ["group", "mine"]);
   const after = reduce(state, { type: "page", tasks: [task("single", 1, { user: "grace" })], next: null });
   assert.deepEqual(listed(after), ["group", "mine", "single"]);
+});
+
+test("A listed task stays in the right place of the list, whoever's question its news answer", () => {
+  const at = (id, version, second) => task(id, version, { user: "grace", created_at: `2026-11-24T14:00:0${second}Z` });
+  const state = run([snap([at("a", 1, 1), at("b", 1, 2)]), push(at("a", 9, 3), false)]);
+  assert.deepEqual(listed(state), ["a", "b"]);
 });
 
 test("A viewer without a user owns no task: nobody's tasks are not theirs", () => {
