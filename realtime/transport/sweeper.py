@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -20,6 +21,8 @@ from engineio import packet as engineio_packet
 from websockets.utils import accept_key
 
 from .websocket import PushSocket, leave_response_to_us, run_soon
+
+log = logging.getLogger("realtime")
 
 #: Bytes that the kernel may hold for a viewer: what it holds is stale by the time a slow viewer reads it.
 SEND_BUFFER: Final = 64 * 1024
@@ -111,7 +114,15 @@ class PushSockets:
         fd = os.dup(green.fileno())
         os.set_blocking(fd, False)
         environ["realtime.detach"]()
-        push = PushSocket(self, engine, fd)
+        leave_response_to_us()
+        try:
+            self._begin(PushSocket(self, engine, fd), engine)
+        except Exception:  # eventlet's server would write an HTTP answer into the WebSocket
+            log.exception("A WebSocket could not be taken over.")
+            os.close(fd)
+        return ()
+
+    def _begin(self, push: PushSocket, engine: Any) -> None:
         if push.probing:
             engine.upgrading = True
         else:
@@ -120,8 +131,6 @@ class PushSockets:
             while not former.empty():
                 push._put(former.get(block=False))
         self.alive[push] = time.monotonic() + self._eio.ping_interval
-        leave_response_to_us()
-        return ()
 
     def opened(self, engine: Any, environ: dict[str, Any]) -> None:
         """A session begins. Its signs of life are ours to ask for, on the monotonic clock, whatever its transport."""

@@ -93,6 +93,7 @@ class PushSocket:
         #: Whether it is still a long-polling session's attempt to upgrade.
         self.probing: bool = engine.connected
         self._reading: Any = None
+        hubs.notify_opened(fd)  # eventlet knows of descriptors by its own sockets only
         self._listen()
 
     def _listen(self) -> None:
@@ -114,6 +115,8 @@ class PushSocket:
 
         The caller has seen that `busy_since` is None.
         """
+        if self.closing:
+            return len(batch.frames)  # nothing follows a close frame
         if self._corked:
             self._uncork()
             if self.busy_since is not None:

@@ -65,10 +65,11 @@ class Remote:
         self.url = server.url
 
     def request(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, str]:
-        """Status and body of an answer. ``body`` goes as JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE)
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None,
+        patience: float = PATIENCE,
+    ) -> tuple[int, str]:  # fmt: skip
+        """Status and body of an answer. ``body`` goes as JSON; ``patience`` is in seconds."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=patience)
         data = None if body is None else json.dumps(body)
         given = {} if body is None else {"Content-Type": "application/json"}
         try:

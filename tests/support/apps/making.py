@@ -26,7 +26,7 @@ from realtime import Handle, Identity, Realtime, RealtimeError, Removed, Task, T
 SECRET_KEY = "only for tests: " + "k" * 32
 
 #: Seconds after which a wait for a test that does not come is given up.
-LONG = 60.0
+LONG = 240.0
 
 
 class Gate:
