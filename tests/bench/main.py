@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.client import ClientEnded
 from bench.machine import HERE, Missing, can_pin, description, raise_descriptor_limit
 from bench.report import markdown
-from bench.results import Results
+from bench.results import Figures, Results
 from bench.scenarios import QUICK, SCENARIOS, Bench, Scenario, Sizes
 from bench.sessions import say
 from bench.systems import Realtime, System, all_peers
@@ -50,7 +50,8 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
 
 def _measure(bench: Bench, scenario: Scenario, systems: list[System], results: Results, problems: list[str]) -> None:
     """One run of a scenario: each system, one after the other."""
-    run = {}
+    run: dict[str, Figures] = {}
+    results.runs.append(run)
     for system in systems:
         if not isinstance(system, Realtime) and system.key not in scenario.peers:
             continue
@@ -64,7 +65,6 @@ def _measure(bench: Bench, scenario: Scenario, systems: list[System], results: R
                 problems.append(text)
             continue
         say(f"    {scenario.cell(run[system.key])}")
-    results.runs.append(run)
 
 
 PINNED = """

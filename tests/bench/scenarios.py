@@ -367,6 +367,7 @@ SCENARIOS = (
             ("leaked", "{:.0f} descriptors leaked"), ("grown_mb", "{:+.1f} MB"),
         ),
         (
+            at_least("reconnects", 4_500, "{:,.0f} reconnects"),
             nothing("failed", "failed"),
             nothing("leaked", "descriptors leaked"),
             nothing("missing", "without the end"),

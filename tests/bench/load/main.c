@@ -91,9 +91,11 @@ static void reconnect(u64 now)
     if (last == 0)
         last = now;
     for (; (double)(now - last) / 1e9 * churn >= 1; last += (u64)(1e9 / churn)) {
-        struct viewer *viewer = &viewers[rand() % options.viewers];
+        struct viewer *viewer = NULL;
+        for (int tries = 0; tries < 20 && (viewer == NULL || viewer->state != READY || viewer->slow); tries++)
+            viewer = &viewers[rand() % options.viewers];
         if (viewer->state != READY || viewer->slow)
-            continue;
+            continue; /* hardly anyone is there: the server takes them back more slowly than they leave */
         viewer_leave(viewer);
         totals.reconnects++;
         viewer_connect(viewer);

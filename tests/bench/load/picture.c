@@ -184,9 +184,12 @@ void picture_output(struct viewer *viewer, const uint8_t *data, size_t len, u64 
         totals.corrupt++; /* the offsets do not say how long the text is */
         return;
     }
-    if (offset < viewer->offset) {
-        totals.reordered++;
-        return;
+    if (offset < viewer->offset) { /* told again; what is new in it is taken, so that the next is judged rightly */
+        totals.repeated++;
+        if (end <= viewer->offset)
+            return;
+        text += viewer->offset - offset;
+        offset = viewer->offset;
     }
     if (offset > viewer->offset)
         totals.lost += (offset - viewer->offset + options.piece - 1) / options.piece;
