@@ -88,10 +88,12 @@ class Outbox:
             if packet is not None:
                 if self._closed:
                     return
-                self._bytes += size
-                if self._on_overflow is not None and self._bytes > MAX_CONTROL_BYTES:
+                # How large one emit of a host app may be is its own affair: the bound is on what waits before it.
+                if self._on_overflow is not None and self._bytes >= MAX_CONTROL_BYTES:
                     self._closed = True
                     overflow = self._on_overflow
+                else:
+                    self._bytes += size
             if overflow is None:
                 self._items.append((packet, size))
         if overflow is None:

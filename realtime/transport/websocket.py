@@ -164,10 +164,12 @@ class PushSocket:
         if self._fd < 0:
             return
         if self._pending:
-            self._keep(data)
-            if self._pending_bytes > MAX_CONTROL_BYTES and self._on_overflow is not None:
+            # How large one emit of a host app may be is its own affair: the bound is on what waits before it.
+            if self._pending_bytes >= MAX_CONTROL_BYTES and self._on_overflow is not None:
                 on_overflow, self._on_overflow = self._on_overflow, None
                 on_overflow()
+            else:
+                self._keep(data)
             return
         taken = _send(self._fd, data, len(data), _FLAGS)
         if taken == len(data):

@@ -171,11 +171,20 @@ class TestEnginesQueue:
     def test_none_ends_the_connection(self, outbox: Outbox) -> None:
         """The sentinel passes through, in order, also when the outbox takes nothing else any more."""
         outbox.attach(lambda: None, lambda: None)
-        outbox.put(packet("last"))
-        outbox.put(packet("x" * (MAX_CONTROL_BYTES + 1)))
+        last = "x" * MAX_CONTROL_BYTES
+        outbox.put(packet(last))
         outbox.put(packet("too late"))
         outbox.put(None)
-        assert take(outbox) == ["last", None]
+        assert take(outbox) == [last, None]
+
+    def test_one_large_message_is_the_hosts_affair(self, outbox: Outbox) -> None:
+        """The bound is on what waits: a single emit may be larger, and what comes behind it is then too much."""
+        closed: list[bool] = []
+        outbox.attach(lambda: None, lambda: closed.append(True))
+        outbox.put(packet("x" * 2 * MAX_CONTROL_BYTES))
+        assert (closed, outbox.qsize()) == ([], 1)
+        outbox.put(packet("x"))
+        assert closed == [True]
 
     def test_it_is_what_the_engine_polls(self, outbox: Outbox) -> None:
         """Engine.IO's own `poll` reads it: a batch, then the end; a sentinel behind packets is left for next time."""
