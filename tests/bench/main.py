@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -70,6 +71,8 @@ def _measure(bench: Bench, scenario: Scenario, systems: list[System], results: R
 PINNED = """
 Servers and their publishers ran on core 0, the load client on core 1 (E8, second figure of E2: the server on any).
 """
+#: Load average above which the machine is not ours alone.
+QUIET = 0.7
 NOT_PINNED = "Nothing was pinned to a core."
 FAIR = """
 Viewers of realtime are authenticated with a signed ticket each, those of the peers with nothing. All offer
@@ -77,19 +80,21 @@ permessage-deflate but those of Flask-SocketIO, which would accept it and be slo
 screen was just before it changed. CPU time is that of server and publisher. The publisher of realtime, Node and
 Flask-SocketIO is in the server’s process; to nginx and NATS a program in C publishes.
 """
+BUSY = "**Other work was running on the machine: these figures are too low, and ratios say little.**"
 QUICK_LOOK = "**A quick look with few viewers: these figures say nothing about speed.**"
 
 
-def _notes(arguments: argparse.Namespace, files: int) -> list[str]:
+def _notes(arguments: argparse.Namespace, files: int, busy: float) -> list[str]:
     runs = "One run" if arguments.runs == 1 else f"Medians of {arguments.runs} runs; ratios are taken within each run"
     how = f"{runs}. Up to {files:,} open files for each process. {PINNED if arguments.pin else NOT_PINNED}"
-    return [" ".join(note.split()) for note in (how, FAIR, *([QUICK_LOOK] if arguments.quick else []))]
+    warnings = [text for text, given in ((QUICK_LOOK, arguments.quick), (BUSY, busy > QUIET)) if given]
+    return [" ".join(note.split()) for note in (how, FAIR, *warnings)]
 
 
 def main(given: list[str] | None = None) -> int:
     """Measure; returns the exit code: 1 if something could not be measured."""
     arguments = _arguments(given)
-    files, machine = raise_descriptor_limit(), description()
+    files, machine, busy = raise_descriptor_limit(), description(), os.getloadavg()[0]
     bench = Bench(QUICK if arguments.quick else Sizes(), arguments.pin)
     systems: list[System] = [Realtime(arguments.source.resolve())]
     missing: dict[str, str] = {}
@@ -115,7 +120,7 @@ def main(given: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("stopped: the table is of what was measured so far")
         problems.append("The measurement was stopped before its end.")
-    table = markdown(scenarios, results, systems, missing, machine, [*_notes(arguments, files), *problems])
+    table = markdown(scenarios, results, systems, missing, machine, [*_notes(arguments, files, busy), *problems])
     print(table, end="")
     if arguments.out is not None:
         arguments.out.write_text(table)
