@@ -23,7 +23,7 @@ MAX_PIECE_BYTES: Final = 32 * 1024
 class _Push:
     """What there is to tell of one task: its newest snapshot, or that it is gone."""
 
-    __slots__ = ("alone", "finished", "frame", "owner", "task")
+    __slots__ = ("alone", "early", "finished", "frame", "owner", "task")
 
     def __init__(self, frame: Frame, task: Task | None) -> None:
         self.frame = frame
@@ -31,6 +31,8 @@ class _Push:
         self.task = task
         self.owner = None if task is None else task.user_id
         self.finished = task is None or task.finished
+        #: Whether it is an end that the task came to during this flush, with output that the next one tells.
+        self.early = False
 
 
 class Told:
@@ -39,8 +41,9 @@ class Told:
     The end of a stream is looked at once in a flush: what is written meanwhile is the next one's.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, written: dict[tuple[str, str], int]) -> None:
         self._registry = registry
+        self._written = written
         self._ends: dict[str, dict[str, int]] = {}
 
     def advance(self, task_id: str, stream: str, start: int) -> int:
@@ -53,8 +56,9 @@ class Told:
     def end(self, task_id: str, stream: str) -> int:
         """To where a stream is told."""
         ends = self._ends.setdefault(task_id, {})
-        if stream not in ends:  # written before anybody watched
-            ends[stream] = self._registry.output_ends(task_id).get(stream, 0)
+        if stream not in ends:  # written before anybody watched, but for what is marked and told by the next flush
+            end = self._registry.output_ends(task_id).get(stream, 0)
+            ends[stream] = min(end, self._written.get((task_id, stream), end))
         return ends[stream]
 
     def forget(self, task_id: str) -> None:
@@ -125,6 +129,8 @@ class Flush:
                 and not viewer.grant.may_view(push.task)
             ):
                 del dirty[task_id]
+                continue
+            if push.early:
                 continue
             if not push.finished:
                 if viewer.hidden:
@@ -205,4 +211,7 @@ class Flush:
             payload = task.encode_push()
             self.encodes += 1
         push = self._pushes[task_id if removed is None else removed] = _Push(self._frame(event, payload), task)
+        if task is not None and task.finished:
+            ends = self._registry.output_ends(task_id)
+            push.early = any(end > self._end_of(task_id, stream) for stream, end in ends.items())
         return push

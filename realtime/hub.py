@@ -55,7 +55,7 @@ class Hub:
         self._removed: dict[str, Removed] = {}
         #: Streams that were written to, from which offset on; and how far each was told.
         self._written: dict[tuple[str, str], int] = {}
-        self._told = Told(registry)
+        self._told = Told(registry, self._written)
         self._waiters: dict[str, dict[Event, None]] = {}
         self._running = self._stopped = False
         self._awake = False

@@ -205,3 +205,48 @@ def test_what_is_written_between_two_looks_is_told_once(house: House) -> None:
         house.hub.flush()
         read += "".join(piece[1] for what, piece in told(outbox) if what == "output")
     assert read == "first second"
+
+
+def test_an_end_that_comes_in_mid_flush_waits_for_its_output(house: House) -> None:
+    """The job writes and ends after the flusher has looked for output, before it looks at the task."""
+    _, outbox = house.viewer("ann")
+    house.hub.flush()
+    outbox.take()
+    make = house.hub.make_frame
+
+    def in_between(event: str, payload: bytes) -> Any:
+        if event == "task_output" and b"first" in payload:
+            house.operations.append_output("a", "last words")
+            house.operations.complete_task("a")
+        return make(event, payload)
+
+    house.hub.make_frame = in_between
+    house.operations.append_output("a", "first ")
+    house.operations.update_task_progress("a", "working")
+    seen: list[tuple[str, Any]] = []
+    for _ in range(3):
+        house.hub.flush()
+        seen += told(outbox)
+    assert "".join(piece[1] for what, piece in seen if what == "output") == "first last words"
+    assert [what for what, _ in seen] == ["output", "output", "task_completed"]
+
+
+def test_a_first_write_in_mid_flush_reaches_everybody(house: House) -> None:
+    """One viewer asks for a stream that is written for the first time just now: the others are told of it too."""
+    asks, _ = house.viewer("ann")
+    _, outbox = house.viewer("ann")
+    house.hub.flush()
+    outbox.take()
+    real = house.registry.output_ends
+
+    def output_ends(task_id: str) -> dict[str, int]:
+        house.registry.output_ends = real  # type: ignore[method-assign]
+        house.operations.append_output("a", "first")
+        return real(task_id)
+
+    asks.outbox.busy_since = None
+    house.hub.resume(asks, "a", {"output": -1})
+    house.registry.output_ends = output_ends  # type: ignore[method-assign]
+    for _ in range(2):
+        house.hub.flush()
+    assert told(outbox) == [("output", (0, "first"))]
