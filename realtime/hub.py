@@ -115,7 +115,7 @@ class Hub:
         if task_id in self._dirty or task_id in self._moving:
             return True
         return any(
-            task_id in viewer.dirty or (viewer.outputs and any(key[0] == task_id for key in list(viewer.outputs)))
+            task_id in viewer.dirty or any(key[0] == task_id for key in list(viewer.outputs or ()))
             for viewer in list(self._behind)
         )
 

@@ -250,3 +250,20 @@ def test_a_first_write_in_mid_flush_reaches_everybody(house: House) -> None:
     for _ in range(2):
         house.hub.flush()
     assert told(outbox) == [("output", (0, "first"))]
+
+
+def test_what_is_owed_may_be_told_while_one_asks(house: House) -> None:
+    """In other threads the flusher goes on: it takes a viewer's last output away between two looks."""
+
+    class Served:
+        def __init__(self) -> None:
+            self.dirty: dict[str, None] = {}
+            self.looks = [{("b", "output"): 0}]
+
+        @property
+        def outputs(self) -> dict[tuple[str, str], int] | None:
+            return self.looks.pop() if self.looks else None
+
+    house.hub._behind[Served()] = None  # type: ignore[index]
+    house.hub._dirty.clear()
+    assert not house.hub.owes("a")
