@@ -100,17 +100,19 @@ class PushSockets:
         if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13" or not _is_key(key):
             headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", "text/plain")]
             start_response("426 Upgrade Required", headers)
-            return [b"A WebSocket handshake of version 13 is expected."]
+            _drop_unborn(engine)
+            return (b"A WebSocket handshake of version 13 is expected.",)  # Engine.IO takes a list for packets
+        if engine.upgrading:  # each attempt holds a descriptor, and only sessions are counted
+            start_response("409 Conflict", [("Content-Type", "text/plain")])
+            return (b"This session is being upgraded already.",)
         green = environ["eventlet.input"].get_socket()
-        for option, size in ((socket.SO_SNDBUF, SEND_BUFFER),):
-            green.setsockopt(socket.SOL_SOCKET, option, size)
-        if sys.platform == "linux":
-            green.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW)
-        # No Sec-WebSocket-Extensions: with permessage-deflate each viewer would need a compression of its own.
-        green.sendall(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
-        )
+        engine.upgrading = engine.connected
+        try:
+            _shake_hands(green, key)
+        except OSError:
+            engine.upgrading = False
+            _drop_unborn(engine)
+            raise
         fd = os.dup(green.fileno())
         os.set_blocking(fd, False)
         environ["realtime.detach"]()
@@ -161,6 +163,25 @@ class PushSockets:
         for push, deadline in list(self.closing.items()):
             if deadline <= now:
                 push.abort("transport close")
+
+
+def _shake_hands(green: Any, key: str) -> None:
+    green.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    if sys.platform == "linux":
+        green.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW)
+    # No Sec-WebSocket-Extensions: with permessage-deflate each viewer would need a compression of its own.
+    green.sendall(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
+    )
+
+
+def _drop_unborn(engine: Any) -> None:
+    """A session that would have begun with this WebSocket: nothing else would ever end it."""
+    if not engine.connected:
+        with contextlib.suppress(Exception):
+            engine.close(wait=False, abort=True)
+        engine.server.sockets.pop(engine.sid, None)
 
 
 def _is_key(key: str) -> bool:

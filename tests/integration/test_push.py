@@ -1,0 +1,45 @@
+"""The push sockets of our own server, spoken to without any client's library."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from collections.abc import Iterator
+
+from support.remote import PATIENCE, Remote
+
+HANDSHAKE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+KEY = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+
+
+@contextlib.contextmanager
+def asked(plain: Remote, query: str, headers: dict[str, str]) -> Iterator[tuple[int, bytes]]:
+    """Status and body of what the server answers; the connection stays open as long as this lasts."""
+    connection = http.client.HTTPConnection("127.0.0.1", plain.server.port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        connection.request("GET", f"/socket.io/?EIO=4&user=ada&{query}", headers=headers)
+        with connection.getresponse() as answer:
+            yield answer.status, b"" if answer.status == 101 else answer.read()
+
+
+def test_a_session_is_upgraded_by_one_socket_at_a_time(plain: Remote) -> None:
+    """Sessions are counted, attempts to upgrade them are not: a second one meanwhile gets no descriptor."""
+    with asked(plain, "transport=polling", {}) as (status, body):
+        assert status == 200
+    query = f"transport=websocket&sid={json.loads(body[1:])['sid']}"
+    with asked(plain, query, HANDSHAKE) as (status, body):
+        assert (status, body[:11]) == (426, b"A WebSocket")
+    with asked(plain, query, HANDSHAKE | KEY) as (first, _), asked(plain, query, HANDSHAKE | KEY) as (second, _):
+        assert (first, second) == (101, 409)
+
+
+def test_a_handshake_that_is_none_leaves_no_session(plain: Remote) -> None:
+    """It is refused, and what Engine.IO made for it is let go at once."""
+    before = plain.json("GET", "/stats")
+    for _ in range(5):
+        with asked(plain, "transport=websocket", HANDSHAKE) as (status, _):
+            assert status == 426
+    after = plain.json("GET", "/stats")
+    assert after["sockets"] <= before["sockets"]
+    assert after["environs"] <= before["environs"]
