@@ -42,7 +42,7 @@ _HEAVY = ("wsgi.input", "wsgi.errors", "headers_raw")
 _TEXT: Final = frozenset("01234")
 
 #: Why a WebSocket is closed (RFC 6455, section 7.4.1).
-GOING_AWAY, UNSUPPORTED_DATA, POLICY_VIOLATION, MESSAGE_TOO_BIG = 1001, 1003, 1008, 1009
+GOING_AWAY, UNSUPPORTED_DATA, POLICY_VIOLATION, MESSAGE_TOO_BIG, SERVICE_RESTART = 1001, 1003, 1008, 1009, 1012
 
 #: Its locks and threads are of one world, and what it would wait for of the other: it would stand still for ever.
 _PATCHED_LATE: Final = (
@@ -279,6 +279,9 @@ class SocketIOTransport:
         auth = parse(ConnectAuth, data)
         environ = self._server.environ.get(connection)
         if environ is None:
+            raise _Gone
+        if not environ:  # let go: only a new handshake tells who this is now. Clients make one by themselves.
+            self._close_connection(connection, SERVICE_RESTART)
             raise _Gone
         refuse_multiprocess(environ, self._config)
         check_origin(environ, self._config)

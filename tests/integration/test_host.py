@@ -29,7 +29,7 @@ def host(request: pytest.FixtureRequest, module_servers: StartServer) -> Remote:
     """The host under our server, where all of its code runs on native threads; and under gunicorn's threads."""
     if request.param == "serve":
         return remote.start(module_servers, remote.serve("host:app"))
-    return remote.start(module_servers, GUNICORN, **QUIET)
+    return remote.start(module_servers, GUNICORN, QUIET)
 
 
 class Worker:
@@ -181,7 +181,7 @@ def test_what_is_refused_on_another_namespace_stays_refused(server_process: Star
 def test_a_handler_that_fails_at_a_disconnect_leaves_no_ghost(kind: str, server_process: StartServer) -> None:
     """The host's own error goes to its log, and the viewer of the same connection is forgotten all the same."""
     command = remote.serve("host:app") if kind == "serve" else GUNICORN
-    server = remote.start(server_process, command, noisy=True, **QUIET)
+    server = remote.start(server_process, command, QUIET, noisy=True)
     with wire(server.url, "ada", rude="1") as both:
         both.send("40/work,")
         assert str(both.receive()).startswith("40/work,{")

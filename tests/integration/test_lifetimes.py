@@ -1,0 +1,285 @@
+"""How connections begin and end: none stays without a viewer, and nothing of a viewer stays that has gone."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import remote
+from support.process import StartServer
+from support.remote import PATIENCE, Remote
+from support.viewer import watching
+from support.wire import CONNECT, Wire, wire
+
+GUNICORN = [
+    "python", "-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--no-control-socket", "--threads", "20",
+]  # fmt: skip
+#: gunicorn leaves the socket of a WebSocket that has ended to the garbage collector.
+QUIET = {"PYTHONWARNINGS": "default,ignore:unclosed <socket:ResourceWarning"}
+
+SERVERS = {
+    "serve": remote.serve("{app}:app"),
+    "gthread": [*GUNICORN, "support.apps.{app}:app"],
+    "gevent": [*GUNICORN, "-k", "gevent", "support.apps.{app}:app"],
+}
+
+
+def start(kind: str, app: str, start_server: StartServer) -> Remote:
+    return remote.start(start_server, [part.replace("{app}", app) for part in SERVERS[kind]], QUIET)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def any_server(request: pytest.FixtureRequest, module_servers: StartServer) -> Remote:
+    """Ours, and two of others, where viewers live in threads and greenlets of their own."""
+    return start(request.param, "plain", module_servers)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def impatient(request: pytest.FixtureRequest, module_servers: StartServer) -> Remote:
+    """The same, closing after a moment what nobody watches on."""
+    return start(request.param, "impatient", module_servers)
+
+
+class Poll:
+    """A long-polling session, request by request."""
+
+    def __init__(self, server: Remote, **query: str) -> None:
+        self._server = server
+        self._query = "".join(f"&{name}={value}" for name, value in query.items())
+        self._session = ""
+        opening = self.get()
+        self._session = "&sid=" + json.loads(opening[1:])["sid"]
+
+    def _address(self) -> str:
+        return f"/socket.io/?EIO=4&transport=polling{self._query}{self._session}"
+
+    def get(self) -> str:
+        """What the next poll brings."""
+        status, text = self._server.request("GET", self._address())
+        assert status == 200, text
+        return text
+
+    def post(self, packets: str) -> int:
+        """Send packets; the status."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.server.port, timeout=PATIENCE)
+        with closing(connection):
+            connection.request("POST", self._address(), packets.encode(), {"Content-Type": "text/plain"})
+            return connection.getresponse().status
+
+
+def nothing_is_left(stats: dict[str, Any]) -> bool:
+    return not stats["viewers"] and not stats["rooms"] and not stats["environs"] and "/tasks" not in stats["members"]
+
+
+def test_a_session_that_ends_while_identify_works_leaves_no_ghost(any_server: Remote) -> None:
+    """Long polling: one request asks to watch, and is held up; another ends the session meanwhile."""
+    poll = Poll(any_server, user="ada", gate="ended")
+    address = poll._address()
+    with any_server.in_background("GET", address), ExitStack() as stack:
+        connection = stack.enter_context(
+            closing(http.client.HTTPConnection("127.0.0.1", any_server.server.port, timeout=PATIENCE))
+        )
+        connection.request("POST", address, CONNECT.encode(), {"Content-Type": "text/plain"})
+        remote.wait_until(lambda: any_server.waiting_at("ended"), lambda waiting: waiting == 1)
+        assert poll.post("1") == 200
+        any_server.open_gate("ended")
+        connection.getresponse().read()
+    any_server.wait_for_stats(nothing_is_left)
+
+
+def test_a_websocket_that_is_cut_while_identify_works_leaves_no_ghost(any_server: Remote) -> None:
+    """The network has gone before the answer could be given."""
+    with wire(any_server.url, "ada", gate="cut") as viewer:
+        viewer.send(CONNECT)
+        remote.wait_until(lambda: any_server.waiting_at("cut"), lambda waiting: waiting == 1)
+    any_server.open_gate("cut")
+    any_server.wait_for_stats(nothing_is_left)
+
+
+def test_who_asks_twice_is_refused_the_second_time(any_server: Remote) -> None:
+    """One connection is one viewer, also while the first request is still being looked at."""
+    with wire(any_server.url, "ada") as viewer:
+        viewer.watch()
+        assert viewer.ask_in_vain()["data"]["code"] == "limit"
+        assert any_server.stats()["viewers"] == 1
+        assert viewer.ask("list_tasks", {"limit": 1})["ok"]
+    poll = Poll(any_server, user="ada", gate="twice")
+    address = poll._address()
+    with closing(http.client.HTTPConnection("127.0.0.1", any_server.server.port, timeout=PATIENCE)) as first:
+        first.request("POST", address, CONNECT.encode(), {"Content-Type": "text/plain"})
+        remote.wait_until(lambda: any_server.waiting_at("twice"), lambda waiting: waiting == 1)
+        assert poll.post(CONNECT) == 200
+        any_server.open_gate("twice")
+        assert first.getresponse().status == 200
+    answers = poll.get()
+    while '40/tasks,{"sid"' not in answers or "44/tasks," not in answers:
+        answers += poll.get()
+    assert answers.count('40/tasks,{"sid"') == answers.count("44/tasks,") == 1
+    assert poll.post("1") == 200
+    any_server.wait_for_stats(nothing_is_left)
+
+
+def test_who_leaves_the_namespace_can_come_back(any_server: Remote) -> None:
+    """A client that wants a new snapshot leaves and enters. Our own server has let go of the handshake by then: it
+    closes the connection, and every client makes a new one."""
+    with wire(any_server.url, "ada") as viewer:
+        viewer.watch()
+        viewer.send("41/tasks,")
+        if Path(any_server.server.command[0]).name == "realtime":
+            viewer.send(CONNECT)
+            assert viewer.receive_until_closed() == 1012
+        else:
+            assert viewer.watch()["user_id"] == "ada"
+            task_id = any_server.create("ada")
+            assert viewer.receive_event()[1]["task_id"] == task_id
+            assert any_server.stats()["viewers"] == 1
+    any_server.wait_for_stats(nothing_is_left)
+
+
+def test_requests_of_one_viewer_are_answered_in_order(any_server: Remote) -> None:
+    """One after another, each after what it has done."""
+    with wire(any_server.url, "ada") as viewer:
+        viewer.watch()
+        tasks = [any_server.create("bob", groups=[f"g{number}"]) for number in range(3)]
+        for number in range(60):
+            command = ("subscribe", "unsubscribe", "list_tasks")[number % 3]
+            message = {"limit": 1} if command == "list_tasks" else {"task_ids": [tasks[number % 3]]}
+            viewer.send(f"42/tasks,{number}{json.dumps([command, message])}")
+        answers = [viewer.receive() for _ in range(60)]
+        assert [str(answer).split("[")[0] for answer in answers] == [f"43/tasks,{number}" for number in range(60)]
+
+
+def silent(viewer: Wire, ticket: str) -> None:
+    """Say nothing."""
+
+
+def elsewhere(viewer: Wire, ticket: str) -> None:
+    """Ask for a namespace that there is not."""
+    viewer.send("40/elsewhere,")
+    assert str(viewer.receive()).startswith("44/elsewhere,")
+
+
+def refused(viewer: Wire, ticket: str) -> None:
+    """Ask without being anybody."""
+    assert viewer.ask_in_vain()["data"]["code"] == "unauthenticated"
+
+
+def left(viewer: Wire, ticket: str) -> None:
+    """Watch, and leave."""
+    viewer.watch({"ticket": ticket})
+    viewer.send("41/tasks,")
+
+
+@pytest.mark.parametrize("how", [silent, elsewhere, refused, left])
+def test_a_connection_that_nobody_watches_on_is_closed(how: Any, impatient: Remote) -> None:
+    """It costs as much as a viewer, and anybody can make it."""
+    with wire(impatient.url) as viewer, watching(impatient.url, "bob") as other:
+        how(viewer, impatient.ticket(user="ada"))
+        assert viewer.receive_until_closed() == 1008
+        impatient.wait_for_stats(lambda stats: stats["sockets"] == stats["viewers"] == 1)
+        other.wait_for_task(impatient.create("bob"))
+
+
+def test_a_silent_long_poll_is_closed_too(impatient: Remote) -> None:
+    """Its open request is answered, and its next one is refused."""
+    poll = Poll(impatient, user="ada")
+    poll.get()
+    assert impatient.request("GET", poll._address())[0] == 400
+    impatient.wait_for_stats(lambda stats: not stats["environs"])
+
+
+@pytest.fixture
+def stuck(server_process: StartServer) -> Iterator[tuple[Remote, Wire]]:
+    """A server with a viewer, ada, that reads nothing any more and is behind with her tasks."""
+    server = remote.start(server_process, remote.serve("plain:app"))
+    with wire(server.url, "ada", receive_buffer=4096) as deaf:
+        deaf.watch()
+        tasks = [server.create("ada", metadata={"filler": "x" * 10_000}) for _ in range(10)]
+        rounds = 0
+        while not server.stats()["behind"]:
+            rounds += 1
+            assert rounds < 1_000
+            for task_id in tasks:
+                server.call("update_task_progress", task_id=task_id, message=f"round {rounds}")
+        yield server, deaf
+
+
+def test_a_stuck_viewer_does_not_keep_the_others_from_their_goodbye(stuck: tuple[Remote, Wire]) -> None:
+    """All others hear how their tasks ended and get 1001, those who poll too; the process ends in time."""
+    server, _ = stuck
+    with ExitStack() as stack:
+        viewers = [stack.enter_context(wire(server.url, "bob")) for _ in range(3)]
+        for viewer in viewers:
+            viewer.watch()
+        polling = stack.enter_context(watching(server.url, "bob", "polling"))
+        job = server.job("hold", "bob", gate="never")
+        polling.wait_for_task(job, message="waiting")
+        server.server.send_signal(signal.SIGTERM)
+        for viewer in viewers:
+            assert viewer.receive_event("task_failed")[1]["error"]["code"] == "server_stopped"
+            assert viewer.receive_until_closed() == 1001
+        assert polling.wait_for_task(job, status="failed")["error"]["code"] == "server_stopped"
+        assert server.server.wait(timeout=5) == 0
+
+
+def test_a_second_signal_waits_for_nothing(stuck: tuple[Remote, Wire]) -> None:
+    """Whoever is impatient is obeyed."""
+    server, _ = stuck
+    server.job("hold", "ada", gate="never")
+    server.server.send_signal(signal.SIGINT)
+    server.server.send_signal(signal.SIGTERM)
+    assert server.server.wait(timeout=5) == 0
+
+
+def test_running_out_of_descriptors_does_not_end_the_server(server_process: StartServer) -> None:
+    """It says so once, waits, and goes on when connections have ended; who was connected goes on all the time."""
+    command = ["sh", "-c", 'ulimit -n 96 && exec "$@"', "sh", *remote.serve("plain:app")]
+    server = remote.start(server_process, command)
+    with watching(server.url, "ada") as viewer:
+        task_id = server.create("ada")
+        with ExitStack() as crowd:
+            for _ in range(120):
+                crowd.enter_context(socket.create_connection(("127.0.0.1", server.server.port), timeout=PATIENCE))
+            server.server.wait_for_output("No more connections can be accepted now")
+            assert viewer.ask("subscribe", task_ids=[task_id])["tasks"]
+        viewer.wait_for_task(server.job("steps", "ada"), status="completed")
+    assert server.server.output().count("No more connections") == 1
+
+
+def test_answers_without_a_body_keep_the_connection(any_server: Remote) -> None:
+    """204 and 304, then the next request on the same connection."""
+    task_id = any_server.create("ada")
+    connection = http.client.HTTPConnection("127.0.0.1", any_server.server.port, timeout=PATIENCE)
+
+    def ask(path: str, **headers: str) -> tuple[int, str, bytes]:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["ETag"], answer.read()
+
+    path = f"/realtime/v1/tasks/{task_id}?user=ada"
+    with closing(connection):
+        for _ in range(2):
+            assert ask("/nothing")[0] == 204
+            _, etag, _ = ask(path)
+            assert ask(path, **{"If-None-Match": etag})[0] == 304
+            assert json.loads(ask(path)[2])["task_id"] == task_id
+
+
+def test_a_user_is_logged_out_everywhere(any_server: Remote) -> None:
+    """``rt.disconnect`` sends all viewers of one user away, and nobody else."""
+    with ExitStack() as stack:
+        tabs = [stack.enter_context(watching(any_server.url, "ada", how)) for how in ("websocket", "polling")]
+        other = stack.enter_context(watching(any_server.url, "bob"))
+        assert any_server.json("POST", "/logout/ada") == 2
+        for tab in tabs:
+            tab.wait_for_event("disconnect")
+        other.wait_for_task(any_server.create("bob"))
+        assert any_server.stats()["viewers"] == 1
