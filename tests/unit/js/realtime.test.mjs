@@ -184,5 +184,4 @@ test("The official client is what connects, with its own reconnecting off", asyn
   assert.equal(made.io.reconnection(), false);
   assert.equal(made.nsp, "/tasks");
   assert.equal(made.io.opts.path, "/socket.io");
-  assert.equal(made.active, true);
 });
