@@ -13,7 +13,8 @@ import { NAMESPACE } from "./protocol.js";
 /** @typedef {{path?: string, namespace?: string, api?: string}} PageFacts */
 
 /**
- * @param {string | undefined} url an origin, or one with a prefix under which the whole app is mounted; default: the page's
+ * @param {string | undefined} url an origin, or one with the prefix of an app that is mounted under one; default: the
+ *     page's origin
  * @param {string | undefined} pageOrigin
  * @param {PageFacts} facts what the page's `<meta name="realtime">` says; holds for the page's own app only
  * @returns {Address}

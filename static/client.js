@@ -248,7 +248,6 @@ export class Client {
       this.#dispatch({ type: "disconnected" });
       this.#subscriptions.end();
       this.#paging.stop();
-      this.#lists.changed();
     }
     this.#stateListeners.emit(state);
   }

@@ -5,7 +5,7 @@
  */
 export class Listeners {
   #report;
-  /** @type {Set<{fn: (...args: A) => void}>} An entry for each call of `add`, so that one function may be added twice. */
+  /** @type {Set<{fn: (...args: A) => void}>} One for each call of `add`: a function may be added twice. */
   #entries = new Set();
 
   /** @param {(error: unknown) => void} report where an exception of a listener goes */

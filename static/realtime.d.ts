@@ -68,7 +68,10 @@ export interface ConnectionState {
    * - `closed`: by `close()`, for good.
    */
   readonly state: "connecting" | "live" | "stale" | "offline" | "denied" | "closed";
-  /** Codes of the client's own: `network`, `timeout`, `ticket` (the ticket function threw), `cut`, `resync`, `reconnect`, `not_served`. */
+  /**
+   * The server's code, or one of the client's own: `network`, `timeout`, `ticket` (the ticket function threw), `cut`,
+   * `resync`, `reconnect`, `not_served`.
+   */
   readonly reason: Reason | null;
   /** When `state` became what it is, in milliseconds since 1970 on this machine's clock. */
   readonly since: number;
@@ -120,8 +123,8 @@ export interface ListFacts {
 export interface TaskHandle {
   readonly id: string;
   /**
-   * Hear of the task: the snapshot first, then each newer one. `fn` is never called before `subscribe` has returned, and
-   * not before something is known. Returns the way to stop.
+   * Hear of the task: the snapshot first, then each newer one. `fn` is never called before `subscribe` has returned,
+   * and not before something is known. Returns the way to stop.
    */
   subscribe(fn: TaskListener): () => void;
   /**
@@ -168,12 +171,15 @@ export interface Client {
   close(): void;
 }
 
-/** Throws a `TypeError` for an unusable url, and an `Error` when an open client of that name has other options; with the same options it is returned. */
+/**
+ * Connect. With the options of a client of that name that is open, that one is returned; with others an `Error` is
+ * thrown. Throws a `TypeError` for an unusable url.
+ */
 export function connect(options?: ConnectOptions): Client;
 
 /**
- * The open client of that name, or a promise of the first one that will be. In a page that `{{ realtime_head() }}` is in,
- * the one named `default` is connected when the page's own modules have run and none of them did.
+ * The open client of that name, or a promise of the first one that will be. In a page with `{{ realtime_head() }}` the
+ * one named `default` is connected when the page's own modules have run and none of them did.
  */
 export function client(name?: string): Client | Promise<Client>;
 

@@ -36,7 +36,7 @@ export function connect(options = {}) {
   if (open) {
     const isSame = open.options.url === url && open.options.ticket === ticket && open.options.io === options.io;
     if (isSame) return open.rt;
-    throw new Error(`A client named "${name}" is open already, with other options: close() it, or give this one a name.`);
+    throw new Error(`A client named "${name}" is open already, with other options: close() it or name this one.`);
   }
   const address = resolve(url, pageOrigin(), pageFacts() ?? {});
   const rt = new Client({ name, address, ticket, io, env: browserEnvironment() });

@@ -7,7 +7,8 @@ const PATIENCE = 10_000;
 
 /** @typedef {import("./environment.js").Environment} Environment */
 /** @typedef {import("./realtime.js").Socket} Socket */
-/** @typedef {{ok: true, task?: import("./realtime.js").Task, tasks?: import("./realtime.js").Task[], denied?: string[], next?: string | null}} Answer */
+/** @typedef {import("./realtime.js").Task} Task */
+/** @typedef {{ok: true, task?: Task, tasks?: Task[], denied?: string[], next?: string | null}} Answer */
 
 export class Requests {
   #env;

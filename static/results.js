@@ -14,7 +14,7 @@ import { Denied, RealtimeError, TaskRemoved } from "./errors.js";
  * @param {import("./environment.js").Environment} options.env
  * @param {import("./address.js").Address} options.address
  * @param {string | null} options.ticket
- * @param {(() => Promise<string | null>) | null} options.freshTicket asked once when the server takes the ticket no longer
+ * @param {(() => Promise<string | null>) | null} options.freshTicket asked once when the server refuses the ticket
  * @param {AbortSignal} options.signal
  * @returns {Promise<unknown>} rejected with `TaskRemoved`, `Denied` or the signal's reason
  */
@@ -41,7 +41,7 @@ export async function fetchResult(task, { env, address, ticket, freshTicket, sig
         await pause(backoff.next(), { env, signal }); // as at a connect: no ticket now is an outage
       }
     } else if (answer && answer.status < 500 && !PASSING.has(answer.status)) {
-      const { code = "internal", message = `The server answered ${answer.status} for the result.` } = answer.body?.error ?? {};
+      const { code = "internal", message = `The server answered ${answer.status}.` } = answer.body?.error ?? {};
       throw DENYING.has(answer.status) ? new Denied({ code, message }) : new RealtimeError(message, code);
     } else {
       await pause(backoff.next(), { env, signal });

@@ -14,7 +14,7 @@ export interface State {
   /** What of the list is not here: what `list_tasks` gives from `before` on (null: from its start). null: nothing. */
   readonly missing: { readonly before: string | null } | null;
   readonly tasks: PersistentMap<string, Task>;
-  /** The ids in the viewer's list, each with the time of creation. Single tasks that were subscribed to are not in it. */
+  /** The ids in the viewer's list, each with the time of creation; without single tasks that were subscribed to. */
   readonly listed: PersistentMap<string, string>;
   /** Finished tasks that the user dismissed, each with its version. */
   readonly hidden: PersistentMap<string, number>;

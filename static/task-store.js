@@ -22,7 +22,7 @@ import { PersistentMap } from "./persistent-map.js";
 /** @typedef {import("./task-store.js").Frame} Frame */
 /** @typedef {import("./task-store.js").TasksSnapshot} TasksSnapshot */
 
-/** Removed versions are remembered for the last 5,000 to 10,000 ids: a late frame is late by seconds, not by thousands. */
+/** The last 5,000 to 10,000 removed ids are remembered: a late frame is late by seconds, not by thousands of tasks. */
 const REMEMBERED = 5_000;
 
 /** @type {State} */

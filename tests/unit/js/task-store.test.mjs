@@ -195,6 +195,13 @@ test("Frames of the new epoch that overtake its tasks_snapshot are kept for it",
   assert.deepEqual(versions(reduce(state, snap([task("a", 7, { epoch: "new" })], { epoch: "new" }))), { a: 9 });
 });
 
+test("Frames that were kept and are of neither epoch are dropped and ask for a new snapshot", () => {
+  const state = run([snap([task("a", 5)]), { type: "disconnected" }, push(task("a", 9, { epoch: "x" })), snap([task("a", 6)])]);
+  assert.deepEqual(versions(state), { a: 6 });
+  assert.equal(state.resync, true);
+  assert.equal(state.held.size, 0);
+});
+
 test("Frames that were kept for one connection are not kept for the next", () => {
   const state = run([{ type: "disconnected" }, push(task("a", 9, { epoch: "x" })), { type: "disconnected" }]);
   const after = reduce(state, snap([task("a", 7, { epoch: "x" })], { epoch: "x" }));
