@@ -357,6 +357,8 @@ class Hub:
         task = self._registry.get(task_id)
         if removed is not None:
             self._told.forget(task_id)
+            for viewer in self._behind:  # offsets of a former life
+                viewer.outputs = {key: at for key, at in (viewer.outputs or {}).items() if key[0] != task_id} or None
             self._reach(removed, removed)
             # The id may come back as somebody else's. Who may see that one too has another room of it, or a ticket.
             for viewer in list(self._rooms.get(task_room(task_id), ())):

@@ -31,7 +31,7 @@ def end(connection: Any, code: int | None) -> None:
         return
     websocket = outbox.websocket if isinstance(outbox, Outbox) else None
     if websocket is not None:
-        raw = _raw_socket(websocket)
+        raw = raw_socket(websocket)
         with contextlib.suppress(Exception):
             if code is not None and raw is not None:
                 _say_goodbye(websocket, raw, code)
@@ -59,7 +59,8 @@ def hang_up(environ: dict[str, Any]) -> None:
                     break
 
 
-def _raw_socket(websocket: Any) -> Any:
+def raw_socket(websocket: Any) -> Any:
+    """The network socket under a WebSocket, or None."""
     if hasattr(websocket, "ws"):  # Engine.IO's wrapper of simple-websocket's
         return websocket.ws.sock
     if hasattr(websocket, "socket"):  # eventlet's

@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -69,6 +70,11 @@ def outboxes(server: Any, concurrency: Concurrency) -> None:
             outbox = connection.queue
             if isinstance(outbox, Outbox):
                 outbox.connection, outbox.websocket = connection, websocket
+            with contextlib.suppress(OSError, AttributeError):
+                # Not all servers do: of two short frames the second would wait 40 ms for the client to have confirmed
+                # the first.
+                endings.raw_socket(websocket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _close_quietly(websocket)
             try:
                 return handler(websocket)
             except (ValueError, OSError, UnicodeError, IndexError, TypeError, RecursionError) as error:
@@ -104,6 +110,17 @@ def push_sockets(server: Any, concurrency: EventletConcurrency, upgraded: Callab
     server.eio._async = {**server.eio._async, "websocket": sockets.driver}
     server.eio.start_service_task = False
     return sockets
+
+
+def _close_quietly(websocket: Any) -> None:
+    """Engine.IO's writer closes a WebSocket that may be closing already; simple-websocket raises then, in a thread."""
+    close = websocket.close
+
+    def close_quietly(*args: Any, **kwargs: Any) -> None:
+        with contextlib.suppress(Exception):
+            close(*args, **kwargs)
+
+    websocket.close = close_quietly
 
 
 def _simple_websocket_of_gevent(driver: Any) -> Any:

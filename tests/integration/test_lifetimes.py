@@ -26,26 +26,22 @@ GUNICORN = [
 QUIET = {"PYTHONWARNINGS": "default,ignore:unclosed <socket:ResourceWarning"}
 
 SERVERS = {
-    "serve": remote.serve("{app}:app"),
-    "gthread": [*GUNICORN, "support.apps.{app}:app"],
-    "gevent": [*GUNICORN, "-k", "gevent", "support.apps.{app}:app"],
+    "serve": remote.serve("plain:app"),
+    "gthread": [*GUNICORN, "support.apps.plain:app"],
+    "gevent": [*GUNICORN, "-k", "gevent", "support.apps.plain:app"],
 }
-
-
-def start(kind: str, app: str, start_server: StartServer) -> Remote:
-    return remote.start(start_server, [part.replace("{app}", app) for part in SERVERS[kind]], QUIET)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
 def any_server(request: pytest.FixtureRequest, module_servers: StartServer) -> Remote:
     """Ours, and two of others, where viewers live in threads and greenlets of their own."""
-    return start(request.param, "plain", module_servers)
+    return remote.start(module_servers, SERVERS[request.param], QUIET)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
 def impatient(request: pytest.FixtureRequest, module_servers: StartServer) -> Remote:
     """The same, closing after a moment what nobody watches on."""
-    return start(request.param, "impatient", module_servers)
+    return remote.start(module_servers, SERVERS[request.param], QUIET, CONNECT_TIMEOUT="0.2")
 
 
 class Poll:

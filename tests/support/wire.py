@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,8 +60,10 @@ class Wire:
 
     def receive(self) -> str | bytes:
         """The next frame that is no ping. Raises `Closed`, and TimeoutError when nothing comes for long."""
+        until = time.monotonic() + PATIENCE  # pings would put off a timeout of the socket for ever
         while True:
             try:
+                self.socket.settimeout(max(until - time.monotonic(), 0.001))
                 code, data = self.socket.recv_data()
             except (websocket.WebSocketConnectionClosedException, ConnectionError):
                 raise Closed(None) from None

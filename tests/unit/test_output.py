@@ -267,3 +267,22 @@ def test_what_is_owed_may_be_told_while_one_asks(house: House) -> None:
     house.hub._behind[Served()] = None  # type: ignore[index]
     house.hub._dirty.clear()
     assert not house.hub.owes("a")
+
+
+def test_a_reused_id_begins_anew(house: House) -> None:
+    """A viewer that was behind with the output of the first task gets the second one's from its beginning."""
+    _, outbox = house.viewer("ann")
+    house.hub.flush()
+    outbox.take()
+    house.operations.append_output("a", "first")
+    house.hub.flush()
+    house.operations.append_output("a", " and more")
+    house.hub.flush()  # busy: the offset 5 is remembered
+    house.operations.complete_task("a")
+    house.operations.remove_task("a")
+    house.operations.create_task("a", "ann")
+    house.operations.append_output("a", "a second life")
+    house.hub.flush()
+    outbox.take()
+    house.hub.flush()
+    assert ("output", (0, "a second life")) in told(outbox)

@@ -20,6 +20,7 @@ import flask
 import flask_socketio
 
 import realtime.concurrency
+import realtime.transport.socketio
 from realtime import Handle, Identity, Realtime, RealtimeError, Removed, Task, TaskError
 
 #: Signs tickets in all test apps, so that a test can make one that has expired.
@@ -66,7 +67,11 @@ _pool = ThreadPoolExecutor(2)
 
 
 def make(socketio: flask_socketio.SocketIO | None = None, **config: Any) -> flask.Flask:
-    """A Flask app with a `Realtime`. Settings come from ``FLASK_REALTIME_…`` in the environment, too."""
+    """A Flask app with a `Realtime`. Settings come from ``FLASK_REALTIME_…`` in the environment, too; from
+    ``CONNECT_TIMEOUT`` the seconds after which a connection on which nobody watches is closed.
+    """
+    if "CONNECT_TIMEOUT" in os.environ:
+        realtime.transport.socketio.CONNECT_TIMEOUT = float(os.environ["CONNECT_TIMEOUT"])
     app = flask.Flask("watched")
     app.config.update({"SECRET_KEY": SECRET_KEY, **config})
     if socketio is not None:
