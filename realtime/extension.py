@@ -111,7 +111,8 @@ class Realtime(Operations):
         self.authorise = partial(_authorise, app, self._identify, partial(_tickets, app, config, self._tickets))
         self.transport = SocketIOTransport(
             self.socketio, own=own, config=config, concurrency=self.concurrency, hub=self.hub,
-            commands=self.commands, authorise=self.authorise, max_viewers=config.max_viewers or _most_viewers(),
+            commands=self.commands, authorise=self.authorise, may_block=partial(bool, self._identify),
+            max_viewers=config.max_viewers or _most_viewers(),
         )  # fmt: skip
         if config.stall_timeout:
             self.hub.on_sweep.append(self._find_stalled)
@@ -322,6 +323,8 @@ def _authorise(
     raises.
     """
     granted = None if ticket is None else tickets().verify(ticket)
+    if not identify:
+        return granted
     if flask.has_request_context() and flask.request.environ is environ:
         return auth.combine(_identified(identify), granted)
     with app.request_context(environ):

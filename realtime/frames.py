@@ -18,6 +18,12 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f%b%b" % (length.to_bytes(8, "big"), payload)
 
 
+def packet_frame(packet: Any) -> bytes:
+    """An Engine.IO packet as a WebSocket frame."""
+    data = packet.encode()
+    return text_frame(data.encode()) if isinstance(data, str) else b"\x82" + text_frame(data)[1:]
+
+
 class Frame:
     """One event for any number of viewers. Each form of it is made at its first use."""
 

@@ -115,14 +115,25 @@ class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet
 
     def _detach(self) -> None:
         self._detached = True
+        # What a middleware says or raises after the handshake would be an HTTP answer in the middle of a WebSocket.
+        self.wfile.close()
+
+    def handle_one_response(self) -> None:
+        try:
+            super().handle_one_response()
+        except Exception:
+            if not self._detached:
+                raise
+            log.exception("A WebSocket was taken over, and the app answered the handshake all the same.")
+        finally:
+            if self._detached:
+                self.close_connection = True
 
     def finish(self) -> None:
         if not self._detached:
             super().finish()
             return
         # Closed, but not shut down: that would end the duplicate too.
-        with contextlib.suppress(OSError):
-            self.wfile.close()
         self.rfile.close()
         self.connection.close()
         self.environ = None

@@ -11,6 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +39,8 @@ REQUEST_RATE, REQUEST_BURST = 50.0, 200.0
 #: What of a handshake's environ is of no use to a later request context.
 _HEAVY = ("wsgi.input", "wsgi.errors", "headers_raw")
 
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
 #: What the packets begin with that carry no binary data.
 _TEXT: Final = frozenset("01234")
 
@@ -59,7 +62,7 @@ class SocketIOTransport:
 
     def __init__(
         self, socketio: Any, *, own: bool, config: Config, concurrency: Concurrency, hub: Hub,
-        commands: Commands, authorise: Authorise, max_viewers: int,
+        commands: Commands, authorise: Authorise, may_block: Callable[[], bool], max_viewers: int,
     ) -> None:  # fmt: skip
         self._server = socketio.server
         self._own = own
@@ -69,6 +72,8 @@ class SocketIOTransport:
         self._hub = hub
         self._commands = commands
         self._authorise = authorise
+        #: Whether `authorise` runs code of the user's. The trip to a native thread is a third of what a connect costs.
+        self._may_block = may_block
         #: Viewers at once, over all users.
         self.max_viewers = max_viewers
         self._stopping = False
@@ -80,6 +85,7 @@ class SocketIOTransport:
         self._sockets: Any = None
         #: Connections whose request to watch is being looked at.
         self._asking: dict[str, object] = {}
+        self._connect = f"0{self._namespace},"
         # As python-socketio reads it.
         self._ours = re.compile(rf"\d(?:\d+-)?{re.escape(self._namespace)}(?:[,?]|$)")
 
@@ -198,10 +204,24 @@ class SocketIOTransport:
         if data.startswith("3"):  # an acknowledgement: we never ask for one
             return
         try:
-            self._other_message(connection, data)
+            if not self._connect_at_once(connection, data):
+                self._other_message(connection, data)
         except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
             log.debug("A viewer sent what is not Socket.IO and was closed: %s", type(error).__name__)
             self._close_connection(connection)
+
+    def _connect_at_once(self, connection: str, data: str) -> bool:
+        """Take what every viewer begins with; python-socketio makes a JSON decoder for each packet. Whatever is not as
+        clients write it is left to that.
+        """
+        if not data.startswith(self._connect) or connection in self._server._binary_packet:
+            return False
+        try:
+            auth = _decode_object(data[len(self._connect) :])
+        except (msgspec.DecodeError, ValueError):
+            return False
+        self._handle_connect(connection, self._namespace, auth)
+        return True
 
     def _handle_connect(self, connection: str, namespace: str | None, data: Any) -> None:
         if namespace != self._namespace:
@@ -285,7 +305,8 @@ class SocketIOTransport:
             raise _Gone
         refuse_multiprocess(environ, self._config)
         check_origin(environ, self._config)
-        grant = self._concurrency.execute(lambda: self._authorise(environ, auth.ticket))
+        authorise = partial(self._authorise, environ, auth.ticket)
+        grant = self._concurrency.execute(authorise) if self._may_block() else authorise()
         outbox = self._socket(connection).queue  # `identify` may have taken its time
         if grant is None:
             raise Unauthenticated

@@ -17,16 +17,19 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+import msgspec
 from engineio import packet as engineio_packet
 from websockets.utils import accept_key
 
+from ..frames import packet_frame
 from .websocket import PushSocket, leave_response_to_us, run_soon
 
 log = logging.getLogger("realtime")
 
-#: Bytes that the kernel may hold for a viewer: what it holds is stale by the time a slow viewer reads it.
+#: Bytes that the kernel may hold for a viewer. Of those that its peer has no room for it takes one frame and no more:
+#: what it holds is stale by the time a slow viewer reads it.
 SEND_BUFFER: Final = 64 * 1024
-NOT_SENT_LOW: Final = 16 * 1024
+NOT_SENT_LOW: Final = 1
 
 
 class PolledSession:
@@ -105,34 +108,39 @@ class PushSockets:
         if engine.upgrading:  # each attempt holds a descriptor, and only sessions are counted
             start_response("409 Conflict", [("Content-Type", "text/plain")])
             return (b"This session is being upgraded already.",)
-        green = environ["eventlet.input"].get_socket()
-        engine.upgrading = engine.connected
         try:
-            _shake_hands(green, key)
+            push = PushSocket(self, engine, _duplicate(environ["eventlet.input"].get_socket()))
         except OSError:
-            engine.upgrading = False
             _drop_unborn(engine)
             raise
-        fd = os.dup(green.fileno())
-        os.set_blocking(fd, False)
+        # From here on no byte may come from the HTTP side.
         environ["realtime.detach"]()
         leave_response_to_us()
         try:
-            self._begin(PushSocket(self, engine, fd), engine)
-        except Exception:  # eventlet's server would write an HTTP answer into the WebSocket
+            self._begin(push, engine, key)
+        except Exception:
             log.exception("A WebSocket could not be taken over.")
-            os.close(fd)
+            push.abort("transport error")  # it closes its descriptor, once: the number may be another viewer's by then
         return ()
 
-    def _begin(self, push: PushSocket, engine: Any) -> None:
+    def _begin(self, push: PushSocket, engine: Any, key: str) -> None:
+        # No Sec-WebSocket-Extensions: with permessage-deflate each viewer would need a compression of its own.
+        first = [
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
+        ]
+        self.alive[push] = time.monotonic() + self._eio.ping_interval
         if push.probing:
             engine.upgrading = True
         else:
             former, engine.queue = engine.queue, push
             engine.connected = engine.upgraded = True
             while not former.empty():
-                push._put(former.get(block=False))
-        self.alive[push] = time.monotonic() + self._eio.ping_interval
+                packet = former.get(block=False)
+                if packet.packet_type == engineio_packet.OPEN:  # Engine.IO's JSON takes several times as long
+                    packet.data = msgspec.json.encode(packet.data).decode()
+                first.append(packet_frame(packet))
+        push._write(b"".join(first))
 
     def opened(self, engine: Any, environ: dict[str, Any]) -> None:
         """A session begins. Its signs of life are ours to ask for, on the monotonic clock, whatever its transport."""
@@ -165,15 +173,12 @@ class PushSockets:
                 push.abort("transport close")
 
 
-def _shake_hands(green: Any, key: str) -> None:
+def _duplicate(green: Any) -> int:
+    """A descriptor of our own for the connection. (It does not block: that goes with the connection.)"""
     green.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     if sys.platform == "linux":
         green.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW)
-    # No Sec-WebSocket-Extensions: with permessage-deflate each viewer would need a compression of its own.
-    green.sendall(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
-    )
+    return os.dup(green.fileno())
 
 
 def _drop_unborn(engine: Any) -> None:

@@ -29,7 +29,7 @@ from eventlet import hubs, wsgi
 from websockets.frames import CloseCode
 
 from ..concurrency import EventletConcurrency
-from ..frames import Batch, text_frame
+from ..frames import Batch, packet_frame, text_frame
 from ..protocol import MAX_CONTROL_BYTES
 from .dialogue import Dialogue
 
@@ -66,8 +66,8 @@ class PushSocket:
     """A viewer's WebSocket. Stands in the place of Engine.IO's queue; all of it runs on the hub thread but `put`."""
 
     __slots__ = (
-        "_corked", "_dialogue", "_engine", "_fd", "_handling", "_inbox", "_on_overflow", "_on_ready", "_pending",
-        "_pending_bytes", "_reading", "_sockets", "_writing", "busy_since", "closing", "pinged", "probing",
+        "_corked", "_dialogue", "_ended", "_engine", "_fd", "_handling", "_inbox", "_on_overflow", "_on_ready",
+        "_pending", "_pending_bytes", "_reading", "_sockets", "_writing", "busy_since", "closing", "pinged", "probing",
     )  # fmt: skip
 
     def __init__(self, sockets: Keeper, engine: Any, fd: int) -> None:
@@ -80,7 +80,7 @@ class PushSocket:
         self._corked: list[bytes] | None = None
         # Messages that wait for their turn.
         self._inbox: deque[str | bytes] | None = None
-        self._handling = False
+        self._handling: Any = None  # the green thread that handles messages
         self._writing: Any = None
         self._on_ready: Callable[[], None] | None = None
         self._on_overflow: Callable[[], None] | None = None
@@ -88,8 +88,8 @@ class PushSocket:
         self.busy_since: float | None = None
         #: Monotonic seconds when it was asked for a sign of life; None when it has answered.
         self.pinged: float | None = None
-        #: Whether a close frame is on its way.
-        self.closing = False
+        #: Whether a close frame is on its way, and whether nothing follows what is pending.
+        self.closing = self._ended = False
         #: Whether it is still a long-polling session's attempt to upgrade.
         self.probing: bool = engine.connected
         self._reading: Any = None
@@ -149,8 +149,7 @@ class PushSocket:
         if packet is None:
             self.close(CloseCode.NORMAL_CLOSURE)
             return
-        data = packet.encode()
-        self._write(text_frame(data.encode()) if isinstance(data, str) else _binary_frame(data))
+        self._write(packet_frame(packet))
 
     def _uncork(self) -> None:
         corked, self._corked = self._corked, None
@@ -160,7 +159,10 @@ class PushSocket:
     def _write(self, data: bytes) -> None:
         if self._corked is not None:
             self._corked.append(data)
-            return
+            if eventlet.getcurrent() is self._handling:
+                return
+            data = b"".join(self._corked)  # a ping, say: it does not wait for a handler that takes its time
+            self._corked = []
         if self._fd < 0:
             return
         if self._pending:
@@ -192,8 +194,7 @@ class PushSocket:
     def join(self) -> None: ...
 
     def _keep(self, data: bytes) -> None:
-        if self._pending is None:
-            self._pending = deque()
+        self._pending = self._pending or deque()
         self._pending.append(data)
         self._pending_bytes += len(data)
 
@@ -223,6 +224,7 @@ class PushSocket:
             self._pending = None
             self._stop_writing()
             self.busy_since = None
+            self._half_close()
             if self._on_ready is not None:
                 self._on_ready()
         except Exception:  # a callback that raises is called again
@@ -230,14 +232,14 @@ class PushSocket:
             self.abort("transport error")
 
     def _stop_reading(self) -> None:
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            hubs.get_hub().remove(reading)
+        if self._reading is not None:
+            hubs.get_hub().remove(self._reading)
+            self._reading = None
 
     def _stop_writing(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            hubs.get_hub().remove(writing)
+        if self._writing is not None:
+            hubs.get_hub().remove(self._writing)
+            self._writing = None
 
     def _readable(self, _fd: int) -> None:
         try:
@@ -264,9 +266,8 @@ class PushSocket:
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.append(message)
-            if not self._handling:
-                self._handling = True
-                eventlet.spawn_n(self._handle)
+            if self._handling is None:
+                self._handling = eventlet.spawn_n(self._handle)
         answer, ended = dialogue.outgoing()
         if answer:
             self._write(answer)
@@ -289,8 +290,7 @@ class PushSocket:
             self.close(CloseCode.INTERNAL_ERROR)
         finally:
             self._uncork()
-            self._inbox = None
-            self._handling = False
+            self._inbox = self._handling = None
 
     def _receive(self, message: str | bytes) -> None:
         engine = self._engine
@@ -343,7 +343,11 @@ class PushSocket:
         reset the connection, and the close frame would be lost. The sweeper ends the wait.
         """
         self._leave("transport close")
-        if not self._pending and self._fd >= 0:
+        self._ended = True
+        self._half_close()
+
+    def _half_close(self) -> None:
+        if self._ended and not self._pending and self._fd >= 0:
             _libc.shutdown(self._fd, socket.SHUT_WR)
 
     def _leave(self, reason: str) -> None:
@@ -381,10 +385,6 @@ class PushSocket:
 
 
 def _ignore(*_: Any) -> None: ...
-
-
-def _binary_frame(payload: bytes) -> bytes:
-    return b"\x82" + text_frame(payload)[1:]
 
 
 _PING: Final = text_frame(b"2")
