@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from .registry.base import Registry, Removed
 from .registry.output import Piece
 from .task import Task
 from .viewer import Viewer
+
+log = logging.getLogger("realtime")
 
 #: Of a flush, the bytes that output may take up, so that snapshots find room too; and those of one piece, before JSON.
 MAX_OUTPUT_BYTES: Final = 48 * 1024
@@ -84,8 +87,16 @@ class Flush:
         self._batches: dict[tuple[_Push, ...], Batch] = {}
         #: How many snapshots were encoded, and how many frames handed over.
         self.encodes = self.given = 0
+        #: Viewers to be closed after this flush, and why.
+        self.closing: dict[Viewer, str] = {}
+        self._error: Exception | None = None
         #: Whether a viewer that could take more was left with something for the next tick.
         self.more = False
+
+    def report(self) -> None:
+        """Log, in one entry, that viewers could not be told. (Not in `give`, which runs under the hub's lock.)"""
+        if self._error is not None:
+            log.error("Viewers could not be told in a flush and are closed.", exc_info=self._error)
 
     def give(self, viewer: Viewer) -> None:
         """Hand a viewer what it has still to be told, oldest first, up to `MAX_FLUSH_BYTES`; the rest stays.
@@ -99,7 +110,7 @@ class Flush:
             self._add_outputs(viewer, pushes, told)
         self._add_tasks(viewer, pushes, told)
         if pushes:
-            taken = viewer.outbox.push(pushes[0].alone if len(pushes) == 1 else self._batch(tuple(pushes)))
+            taken = self._push(viewer, pushes[0].alone if len(pushes) == 1 else self._batch(tuple(pushes)))
             self.given += taken
             dirty, outputs = viewer.dirty, viewer.outputs
             for what in told[:taken]:
@@ -114,6 +125,15 @@ class Flush:
             viewer.outputs = None
         if self._left and viewer.outbox.busy_since is None:
             self.more = True
+
+    def _push(self, viewer: Viewer, batch: Batch) -> int:
+        try:
+            return viewer.outbox.push(batch)
+        except Exception as error:  # which is this viewer's, and must not keep those after it from being told
+            viewer.live = False  # or every flush until it is closed would fail again
+            self.closing[viewer] = "could not be told"
+            self._error = self._error or error
+            return 0
 
     def _add_tasks(self, viewer: Viewer, pushes: list[_Push], told: list[Any]) -> None:
         dirty = viewer.dirty

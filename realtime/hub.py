@@ -317,7 +317,6 @@ class Hub:
         """
         created: set[str] = set()
         flush = Flush(self._registry, self.make_frame, created, self._told.end)
-        late: list[Viewer] = []
         with self._lock:
             marks = self._moving = dict(self._dirty)
             for task_id in marks:
@@ -337,7 +336,7 @@ class Hub:
                     if viewer.live:
                         flush.give(viewer)
                 elif now - busy > self._viewer_timeout:
-                    late.append(viewer)
+                    flush.closing[viewer] = "takes nothing"
                 if viewer.dirty or viewer.outputs:
                     behind[viewer] = None
             self._behind = behind
@@ -346,8 +345,9 @@ class Hub:
             self.flushes += flush.given > 0
         if flush.more:
             self._wake()
-        for viewer in late:
-            self.close_viewer(viewer, "takes nothing")
+        flush.report()
+        for viewer, reason in flush.closing.items():
+            self.close_viewer(viewer, reason)
         return bool(marks or written) or flush.given > 0
 
     def _spread(self, task_id: str) -> None:

@@ -735,6 +735,30 @@ class TestReadiness:
         house.hub.flush()
         assert event.sets == before + 1
 
+    def test_a_viewer_that_cannot_be_told_does_not_starve_the_others(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is closed, the log says so once, and those after it in the same flush are told."""
+        closed: list[tuple[Viewer, str]] = []
+        house.hub.close_viewer = lambda viewer, reason: closed.append((viewer, reason))
+        broken, door = house.viewer("ann")
+        _, outbox = house.viewer("ann")
+
+        def fail(batch: object) -> int:
+            raise OSError("broken")
+
+        monkeypatch.setattr(door, "push", fail)
+        house.operations.create_task("a", "ann")
+        house.hub.flush()
+        assert names(outbox.take()) == [("task_created", "a")]
+        house.operations.update_task_progress("a", "more")
+        house.hub.flush()
+        assert names(outbox.take()) == [("task_progress", "a")]
+        assert closed == [(broken, "could not be told")]
+        assert [record.getMessage() for record in caplog.records] == [
+            "Viewers could not be told in a flush and are closed."
+        ]
+
     def test_an_overflowing_viewer_is_closed_beside(self, house: House) -> None:
         """Whoever put the packet that was too much does not run the viewer's disconnect handlers."""
         closed: list[Viewer] = []
