@@ -229,12 +229,25 @@ class Job(Generic[_R]):
     ) -> Task:
         """Start ``function(task, *args, **kwargs)`` as a task; returns its first snapshot.
 
-        ``user_id`` and ``task_id`` are the task's own, as for `create_task`, and do not reach the function. Raises
-        as `Runner.start`.
+        ``user_id`` and ``task_id`` are the task's own, as for `create_task`, and do not reach the function. So are
+        ``name``, ``total``, ``unit``, ``metadata`` and ``groups``, in the place of the job's, except for one that the
+        function has a parameter of. Raises as `Runner.start`.
         """
-        return self._runner().start(
-            self._function, *args, user_id=user_id, task_id=task_id, kwargs=kwargs, **self._options
-        )
+        own = {word: kwargs.pop(word) for word in _TASK_WORDS - _parameters(self._function) if word in kwargs}
+        options = {**self._options, **own}
+        return self._runner().start(self._function, *args, user_id=user_id, task_id=task_id, kwargs=kwargs, **options)
+
+
+#: What a job's `start` may say of the task.
+_TASK_WORDS: Final = frozenset(("name", "total", "unit", "metadata", "groups"))
+
+
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    """The names of a function's parameters, as far as it tells them."""
+    try:
+        return frozenset(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return frozenset()
 
 
 def _check(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> None:

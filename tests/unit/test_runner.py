@@ -760,6 +760,20 @@ def test_a_job_starts_what_it_decorates(operations: Operations, runner: Runner, 
     assert operations.require("t").result == [2026, "a.csv"]
 
 
+def test_a_start_may_say_what_its_task_is(operations: Operations, runner: Runner, bench: Bench) -> None:
+    """Name, total and the like of one start take the place of the job's; what the function takes itself is its own."""
+
+    def export(task: Handle, *, unit: str) -> str:
+        return unit
+
+    job = Job(lambda: runner, export, name="Export", total=12, unit="months", groups=("team:7",))
+    first = job.start(user_id=7, task_id="t", name="Export 2026", total=3, unit="km", metadata={"a": 1}, groups=())
+    assert (first.name, first.progress.total, first.progress.unit) == ("Export 2026", 3, "months")
+    assert (first.metadata, first.groups) == ({"a": 1}, ())
+    bench.run()
+    assert operations.require("t").result == "km"
+
+
 def test_a_job_is_still_its_function(operations: Operations) -> None:
     """Called with a handle it is the plain function, here and now; its name and words are the function's."""
     job = Job(lambda: pytest.fail("started"), export_invoices)
