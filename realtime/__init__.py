@@ -31,6 +31,7 @@ from .errors import (
 from .extension import Realtime
 from .handle import Handle
 from .lifecycle import (
+    append_output,
     cancel_task,
     complete_task,
     create_task,
@@ -38,6 +39,7 @@ from .lifecycle import (
     get_task_status,
     list_tasks,
     remove_task,
+    update_many,
     update_task_progress,
 )  # fmt: skip
 from .operations import ANYBODY, NOBODY, TaskPage
@@ -50,6 +52,6 @@ __all__ = [
     "LimitReached", "NoRealtime", "NotTheServer", "OriginNotAllowed", "Progress", "Realtime", "RealtimeError",
     "Registry", "RegistryUnavailable", "Removed", "ServerStopping", "Task", "TaskAlreadyFinished", "TaskCancelled",
     "TaskError", "TaskExists", "TaskFailure", "TaskNotFound", "TaskPage", "TaskStatus", "TicketExpired",
-    "TicketInvalid", "Unauthenticated", "cancel_task", "complete_task", "create_task", "fail_task", "get_task_status",
-    "list_tasks", "remove_task", "update_task_progress",
+    "TicketInvalid", "Unauthenticated", "append_output", "cancel_task", "complete_task", "create_task", "fail_task",
+    "get_task_status", "list_tasks", "remove_task", "update_many", "update_task_progress",
 ]  # fmt: skip

@@ -6,9 +6,10 @@ several, they raise `NoRealtime`, which names them. All else is as the methods o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from .errors import RealtimeError
 from .extension import current as _realtime
 from .operations import ANYBODY, TaskId, TaskPage, UserId, Word
 from .registry.base import Removed
@@ -53,6 +54,16 @@ def update_task_progress(
         task_id, progress, message, current=current, total=total, percent=percent, advance=advance, unit=unit,
         metadata=metadata,
     )  # fmt: skip
+
+
+def update_many(updates: Iterable[tuple[TaskId, str | float | Mapping[str, Any]]]) -> list[Task | RealtimeError]:
+    """Say how far many tasks are: see `Realtime.update_many`."""
+    return _realtime().update_many(updates)
+
+
+def append_output(task_id: TaskId, text: str, *, stream: str = "output") -> int:
+    """Append to what a task has written: see `Realtime.append_output`."""
+    return _realtime().append_output(task_id, text, stream=stream)
 
 
 def complete_task(task_id: TaskId, result: Any = None) -> Task:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from . import values
+from .batch import Taker, look_at
 from .config import Config
 from .errors import InvalidType, InvalidValue, RealtimeError, TaskCancelled, TaskError, TaskNotFound
+from .progress import MAX_NUMBER
 from .registry.base import Registry, Removed
 from .task import NewTask, Task, TaskFailure, TaskStatus
 
@@ -139,11 +141,11 @@ class Operations:
             message = values.text("message", message, self._max_message)
         if percent is not None and not (type(percent) in _NUMBERS and 0 <= percent <= 100):
             percent = values.percent(percent)
-        if current is not None:
+        if current is not None and not (type(current) in _NUMBERS and -MAX_NUMBER <= current <= MAX_NUMBER):
             current = values.number("current", current)
         if total is not None:
             total = values.total(total)
-        if advance is not None:
+        if advance is not None and not (type(advance) in _NUMBERS and -MAX_NUMBER <= advance <= MAX_NUMBER):
             advance = values.number("advance", advance)
         if unit is not None:
             unit = values.unit(unit)
@@ -153,6 +155,23 @@ class Operations:
             task_id, message, current, total, percent, advance, unit,
             None if metadata is None else self._metadata(metadata),
         )  # fmt: skip
+
+    def update_many(
+        self, updates: Iterable[tuple[TaskId, str | float | Mapping[str, Any]]]
+    ) -> list[Task | RealtimeError]:
+        """Say how far many tasks are, for less than a call for each costs.
+
+        Each item is ``(task_id, progress)``, where ``progress`` is a message, a percent, or what else
+        `update_task_progress` takes, by name: ``("a", "Reading")``, ``("b", 40)``, ``("c", {"advance": 1})``.
+
+        All items are looked at before anything is changed: a wrong one raises `InvalidValue`, which names it
+        (``updates[3].percent``). Then each stands alone, in the order given: returned is a list with, for each, its
+        snapshot or the error that it alone came to: `TaskNotFound`, `TaskAlreadyFinished`, or `InvalidValue` for an
+        ``advance`` that goes too far.
+        """
+        taker: Any = Taker()
+        look = look_at(Operations(taker, self.config, self._current_user).update_task_progress, self._max_message)
+        return self.registry.update_many([look(place, item) for place, item in enumerate(updates)])
 
     def append_output(self, task_id: TaskId, text: str, *, stream: str = "output") -> int:
         """Append to what a task has written (log lines, generated text); returns the stream's end, in bytes of UTF-8.

@@ -5,14 +5,21 @@ from __future__ import annotations
 import builtins
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
+from ..errors import InvalidValue, RealtimeError, TaskAlreadyFinished, TaskNotFound
 from ..task import NewTask, Task, TaskFailure
 from .output import Piece
 
 _log = logging.getLogger("realtime")
+
+
+#: What `Registry.update` takes, in its order: task id, message, current, total, percent, advance, unit, metadata.
+Update = tuple[
+    str, str | None, int | float | None, int | float | None, float | None, int | float | None, str | None, bytes | None
+]  # fmt: skip
 
 
 class Removed(msgspec.Struct, frozen=True, gc=False):
@@ -89,6 +96,19 @@ class Registry(ABC):
 
         Raises `TaskNotFound`, `TaskAlreadyFinished`, and `InvalidValue` if the sum goes beyond 2**53.
         """
+
+    def update_many(self, updates: Sequence[Update]) -> builtins.list[Task | RealtimeError]:
+        """As many calls of `update`, in this order; returns what each returned, or the error of a task that it raised.
+
+        Each stands alone: there is no one moment in which all of them are made.
+        """
+        made: builtins.list[Task | RealtimeError] = []
+        for update in updates:
+            try:
+                made.append(self.update(*update))
+            except (TaskNotFound, TaskAlreadyFinished, InvalidValue) as error:
+                made.append(error.with_traceback(None))  # whose frames hold this list
+        return made
 
     @abstractmethod
     def start(self, task_id: str) -> Task:

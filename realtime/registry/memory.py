@@ -18,24 +18,23 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from ..errors import InvalidValue, LimitReached, TaskExists, TaskNotFound
+from ..errors import InvalidValue, LimitReached, RealtimeError, TaskAlreadyFinished, TaskExists, TaskNotFound
 from ..task import CANCELLED, COMPLETED, FAILED, NewTask, Task, TaskFailure
 from . import transitions
-from .base import Registry, Removed
+from .base import Registry, Removed, Update
 from .catalogue import Catalogue, Shelf
+from .floors import Floors
 from .forks import Refusal, guard
 from .output import MAX_STREAMS, Piece, Stream
 
 _log = logging.getLogger("realtime")
 
-#: Tasks removed while the lock is held once.
+#: Tasks removed or updated while the lock is held once.
 _BATCH: Final = 256
-#: Removed ids that are remembered one by one; beyond, one number stands for all of them.
-_MAX_FLOORS: Final = 1024
 
 
 class MemoryRegistry(Registry):
@@ -73,9 +72,7 @@ class MemoryRegistry(Registry):
         self._last_order = 0
         self._news: deque[Task] = deque()
         self._settling = False
-        #: Versions of removed ids that the clock has not passed; and the highest of all the others.
-        self._floors: dict[str, int] = {}
-        self._floor = 0
+        self._floors = Floors()
         self._lock = self._new_lock()
         # Bound methods are half the price of a ``with``; for the hot path.
         self._acquire: Callable[[], object] = self._lock.acquire
@@ -90,7 +87,7 @@ class MemoryRegistry(Registry):
             now = self._clock()
             micros = int(now * 1e6)
             order = max(micros, self._last_order + 1)
-            version = max(micros, self._floors.get(task_id, 0) + 1, self._floor + 1)
+            version = max(micros, self._floors.of(task_id) + 1)
             task = transitions.created(new, epoch=self.epoch, now=now, version=version, order=order)
             self._last_order = order
             self._news.append(task)
@@ -142,6 +139,52 @@ class MemoryRegistry(Registry):
             except Exception:
                 _log.exception("Telling a change of the task %s failed", task_id)
         return new
+
+    def update_many(self, updates: Sequence[Update]) -> builtins.list[Task | RealtimeError]:
+        made: builtins.list[Task | RealtimeError] = []
+        for start in range(0, len(updates), _BATCH):
+            self._update_some(updates[start : start + _BATCH], made)
+        return made
+
+    def _update_some(self, updates: Sequence[Update], made: builtins.list[Task | RealtimeError]) -> None:
+        """Make updates while the lock is held once, by one look at the clock; then tell them."""
+        tasks, updated = self._tasks, transitions.updated
+        first = len(made)
+        try:
+            self._acquire()
+            now = self._clock()
+            for task_id, message, current, total, percent, advance, unit, metadata in updates:
+                while True:
+                    task = tasks.get(task_id)
+                    if task is None:
+                        made.append(TaskNotFound(task_id))
+                        break
+                    try:
+                        new = updated(task, now, message, current, total, percent, advance, unit, metadata)
+                    except (TaskAlreadyFinished, InvalidValue) as error:
+                        made.append(error.with_traceback(None))
+                        break
+                    if tasks.get(task_id) is task:
+                        made.append(new)  # before it is stored: a Ctrl-C in between tells once too often, not never
+                        tasks[task_id] = new
+                        break
+        except BaseException:
+            self._release_if_held()
+            self._tell_some(made[first:])
+            raise
+        self._release()
+        self._tell_some(made[first:])
+
+    def _tell_some(self, made: Iterable[Task | RealtimeError]) -> None:
+        on_change = self.on_change
+        if on_change is None:
+            return
+        for task in made:
+            if type(task) is Task:
+                try:
+                    on_change(task, False)
+                except Exception:
+                    _log.exception("Telling a change of the task %s failed", task.task_id)
 
     def _release_if_held(self) -> None:
         with contextlib.suppress(RuntimeError):  # Only a re-entrant lock says so for certain.
@@ -275,7 +318,7 @@ class MemoryRegistry(Registry):
                     info = task.info
                     gone = Removed(task.task_id, info.user_id, info.groups, info.epoch, task.version + 1)
                     self._news.append(task)
-                    self._remember(gone, now)
+                    self._floors.remember(task.task_id, gone.version, now)
                     del self._tasks[task.task_id]
                     self._outputs.pop(task.task_id, None)
                     removed.append(gone)
@@ -283,20 +326,6 @@ class MemoryRegistry(Registry):
         for gone in removed:
             self._tell_removed(gone)
         return removed
-
-    def _remember(self, removed: Removed, now: int) -> None:
-        """See to it that the id goes on above the version that it has left with.
-
-        The clock does that by itself for a version that it has passed, unless it steps back; so for all of these
-        the highest is enough, and only those ahead of the clock need a place of their own.
-        """
-        if removed.version <= now:
-            self._floor = max(self._floor, removed.version)
-            return
-        self._floors[removed.task_id] = removed.version
-        if len(self._floors) > _MAX_FLOORS:
-            self._floor = max(self._floor, *self._floors.values())
-            self._floors.clear()
 
     # Reading.
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from realtime.registry.base import Update
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import NewTask
 
@@ -65,11 +66,13 @@ def measure(size: int) -> dict[str, float]:
     registry = filled(size)
     update, task = registry.update, registry.get("a")
     assert task is not None
+    many: list[Update] = [("a", None, None, None, 40.0, None, None, None)] * 256
     return {
         "update(message)": microseconds(lambda: update("a", "Reading page 4")),
         "update(percent)": microseconds(lambda: update("a", None, None, None, 40.0)),
         "update(current)": microseconds(lambda: update("a", None, 5000)),
         "update(advance)": microseconds(lambda: update("a", None, None, None, None, 1)),
+        "update_many(percent), each": microseconds(lambda: registry.update_many(many), LOOP // 256) / 256,
         "encode_push": microseconds(task.encode_push),
         "get": microseconds(lambda: registry.get("a")),
         "create + complete + remove": microseconds(ends(registry), 1000),

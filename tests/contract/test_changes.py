@@ -544,3 +544,25 @@ def test_no_advance_is_lost(registry: Registry, told: Told, create: Create) -> N
     assert stored is not None
     assert stored.progress.current == 1000
     assert len({task.version for task, _ in told.changes}) == 1001
+
+
+# Batches.
+
+
+def test_many_updates_are_as_many_single_ones(registry: Registry, create: Create, told: Told) -> None:
+    """In order, beyond any chunk; each is told, and one that fails comes back as its error and stops no other."""
+    for number in range(300):
+        create(f"t{number}", total=10)
+    registry.complete("t1", None)
+    told.changes.clear()
+    step = (None, None, None, None, 1, None, None)
+    made = registry.update_many([*((f"t{number}", *step) for number in range(300)), ("none", *step), ("t0", *step)])
+    assert (type(made[1]), type(made[300])) == (TaskAlreadyFinished, TaskNotFound)
+    stored = [task for task in made if isinstance(task, Task)]
+    assert [task.task_id for task in stored] == ["t0", *(f"t{number}" for number in range(2, 300)), "t0"]
+    assert told.changes == [(task, False) for task in stored]
+    assert (stored[-1].current, stored[-1].version) == (2, stored[0].version + 1)
+    assert registry.get("t0") == stored[-1]
+    far = registry.update_many([("t0", None, None, None, None, 2**53, None, None)])
+    assert type(far[0]) is InvalidValue
+    assert registry.get("t0") == stored[-1]

@@ -48,6 +48,7 @@ def test_the_lifecycle_functions_are_exported() -> None:
         "TaskStatus",
         "TaskCancelled",
         "TaskError",
+        "append_output",
         "cancel_task",
         "complete_task",
         "create_task",
@@ -55,6 +56,7 @@ def test_the_lifecycle_functions_are_exported() -> None:
         "get_task_status",
         "list_tasks",
         "remove_task",
+        "update_many",
         "update_task_progress",
     }
     assert words - set(realtime.__all__) == set()

@@ -17,7 +17,7 @@ LAYERS = {
     1: ("task", "progress", "values", "protocol", "auth"),
     2: ("registry",),
     3: ("hub", "outbox", "viewer", "frames", "flush", "rooms"),
-    4: ("transport", "operations", "handle"),
+    4: ("transport", "batch", "operations", "handle"),
     5: ("extension", "lifecycle", "runner", "client", "__init__"),
     6: ("demo", "demo_jobs", "cli", "serving", "integrations", "__main__"),
     # Doubles for tests: may use everything, and nothing uses them.

@@ -20,7 +20,7 @@ import pytest
 
 from realtime.config import Config
 from realtime.errors import ConfigError, NotTheServer, TaskNotFound
-from realtime.registry import forks, memory, open_registry
+from realtime.registry import floors, forks, memory, open_registry
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import NewTask, Task, TaskFailure, TaskStatus
 from support.clock import START, Clock
@@ -119,11 +119,11 @@ def lines_run(call: Callable[[], object]) -> int:
 
 def test_removed_ids_are_remembered_within_bounds(registry: MemoryRegistry) -> None:
     """Tens of thousands of removed ids leave no more than a fixed number of entries behind."""
-    for number in range(3 * memory._MAX_FLOORS):
+    for number in range(3 * floors._MAX_FLOORS):
         registry.create(NewTask(f"t{number}", "ada"))
         registry.cancel(f"t{number}")
         registry.remove(f"t{number}")
-    assert len(registry._floors) <= memory._MAX_FLOORS
+    assert len(registry._floors._ahead) <= floors._MAX_FLOORS
 
 
 def test_an_empty_registry_keeps_nothing(registry: MemoryRegistry) -> None:

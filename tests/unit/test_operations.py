@@ -242,6 +242,50 @@ def test_the_same_thing_said_twice_is_refused(operations: Operations, field: str
     assert operations.require("t") == before
 
 
+# Batches.
+
+
+def test_many_updates_in_one_call(operations: Operations) -> None:
+    """An item is a message, a percent, or arguments by name; each comes to its snapshot, or to its own error."""
+    for task_id in ("u", "v", "7"):
+        operations.create_task(task_id, "ada", total=10)
+    operations.complete_task("v")
+    made = operations.update_many(
+        [("t", "Reading"), ("u", {"current": 4, "message": "é"}), ("none", 3), ("v", 5), (7, 40), ("u", {"unit": "km"})]
+    )
+    kinds = [type(each) for each in made]
+    assert kinds == [Task, Task, TaskNotFound, TaskAlreadyFinished, Task, Task]
+    assert operations.require("t").message == "Reading"
+    unit = operations.require("u")
+    assert (unit.current, unit.percent, unit.message, unit.info.unit) == (4, 40.0, "é", "km")
+    assert operations.require("7").percent == 40
+    assert made[0] == operations.require("t")
+
+
+@pytest.mark.parametrize(
+    ("field", "item"),
+    [
+        (r"updates\[1\]", "t"),
+        (r"updates\[1\]", ("t", 1, 2)),
+        (r"updates\[1\]\.percent", ("t", 101)),
+        (r"updates\[1\]\.percent", ("t", True)),
+        (r"updates\[1\]\.percent", ("t", {"percent": -1})),
+        (r"updates\[1\]\.current", ("t", {"current": float("nan")})),
+        (r"updates\[1\]\.advance", ("t", {"advance": "1"})),
+        (r"updates\[1\]\.message", ("t", "x" * 2001)),
+        (r"updates\[1\]\.progress", ("t", None)),
+        (r"updates\[1\]\.colour", ("t", {"colour": 1})),
+        (r"updates\[1\]\.task_id", (None, 1)),
+    ],
+)
+def test_a_wrong_item_is_named_and_none_is_made(operations: Operations, field: str, item: Any) -> None:
+    """The first item is right, and is not made either."""
+    before = operations.require("t")
+    with pytest.raises(InvalidValue, match=f"^{field}: "):
+        operations.update_many([("t", 5), item])
+    assert operations.require("t") == before
+
+
 # Bounds.
 
 _DEEP: dict[str, Any] = {}
