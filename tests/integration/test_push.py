@@ -7,7 +7,11 @@ import http.client
 import json
 from collections.abc import Iterator
 
+from support import remote
+from support.process import StartServer
 from support.remote import PATIENCE, Remote
+from support.viewer import watching
+from support.wire import wire
 
 HANDSHAKE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
 KEY = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
@@ -43,3 +47,28 @@ def test_a_handshake_that_is_none_leaves_no_session(plain: Remote) -> None:
     after = plain.json("GET", "/stats")
     assert after["sockets"] <= before["sockets"]
     assert after["environs"] <= before["environs"]
+
+
+def test_no_http_follows_a_handshake(server_process: StartServer) -> None:
+    """What a middleware answers after the WebSocket has been taken over is dropped: browsers would find no frame in it
+    and fall back to long polling.
+    """
+    server = remote.start(server_process, remote.serve("talkative:app"), noisy=True)
+    with wire(server.url, "ada") as viewer:
+        viewer.watch()
+        assert viewer.ask("list_tasks", {"limit": 1})["ok"]
+    server.server.wait_for_output("answered the handshake all the same")
+
+
+def test_a_slow_viewer_has_little_on_its_way(plain: Remote) -> None:
+    """Its picture is as old as what waits before it: of what it has no room for, the kernel takes one frame."""
+    task = plain.create("slow", metadata={"filler": "x" * 500})
+    with wire(plain.url, "slow", receive_buffer=4096) as slow, watching(plain.url, "slow") as healthy:
+        slow.watch()
+        for number in range(60):
+            plain.call("update_task_progress", task_id=task, message=f"round {number}")
+            healthy.wait_for_task(task, message=f"round {number}")
+        before = 0
+        while slow.receive_event("task_progress")[1]["progress"]["message"] != "round 59":
+            before += len(slow.frames[-1])
+    assert 0 < before < 16_000

@@ -1,0 +1,67 @@
+"""Where a viewer is admitted: on the hub when nothing can block, else on a native thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import engineio
+import flask
+import pytest
+from werkzeug.test import EnvironBuilder
+
+from realtime import Realtime
+
+
+@pytest.fixture
+def app() -> flask.Flask:
+    return flask.Flask("app")
+
+
+def test_only_identify_takes_a_thread(app: flask.Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ticket is verified where the viewer's message was read; a function of the user's may block, and runs once."""
+    app.config["SECRET_KEY"] = "x" * 32
+    rt = Realtime(app)
+    eio, took = rt.socketio.server.eio, []
+
+    def execute(function: Callable[[], Any]) -> Any:
+        took.append(function)
+        return function()
+
+    def admitted(auth: Any) -> str | None:
+        eio.sockets["c"] = engineio.socket.Socket(eio, "c")
+        rt.socketio.server.environ["c"] = EnvironBuilder("/socket.io/?user=bob").get_environ()
+        return rt.transport._admit("c", auth)[0].grant.user_id
+
+    monkeypatch.setattr(rt.concurrency, "execute", execute)
+    monkeypatch.setattr(rt.hub, "start", lambda: None)
+    assert admitted({"ticket": rt.ticket("ada")}) == "ada"
+    assert took == []
+    asked: list[int] = []
+
+    @rt.identify
+    def identify(request: flask.Request) -> str:
+        asked.append(len(took))
+        return request.args["user"]
+
+    assert admitted(None) == "bob"
+    assert asked == [1]
+    assert len(took) == 1
+
+
+@pytest.mark.parametrize(
+    "auth", ['{"ticket":"t","cursors":{"a":1}}', '{"a":NaN}', '{"big":1%s}' % ("0" * 80), "7{}", ""]
+)
+def test_what_is_read_at_once_is_what_socketio_reads(
+    auth: str, app: flask.Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways to read a request to watch find the same in it."""
+    rt = Realtime(app)
+    found: list[Any] = []
+    monkeypatch.setattr(rt.transport, "_handle_connect", lambda *given: found.append(given))
+    monkeypatch.setattr(rt.socketio.server, "_handle_connect", lambda *given: found.append(given))
+    rt.transport._handle_message("c", f"0/tasks,{auth}")
+    rt.transport._other_message("c", f"0/tasks,{auth}")
+    assert len(found) == 2
+    assert repr(found[0]) == repr(found[1])
+    assert found[0][:2] == ("c", "/tasks")
