@@ -14,8 +14,8 @@
 
 import { Backoff } from "./backoff.js";
 import { RealtimeError } from "./errors.js";
-import { EVENTS } from "./protocol.js";
-import { Requests } from "./requests.js";
+import { COMMANDS, EVENTS } from "./protocol.js";
+import { Requests, isPassing } from "./requests.js";
 
 /** @typedef {import("./environment.js").Environment} Environment */
 /** @typedef {import("./realtime.js").ConnectionState} ConnectionState */
@@ -69,6 +69,8 @@ export class Connection {
   #synced = false;
   #storeAway = false;
   #liveSince = 0;
+  /** What this connection's server believes of the page; it begins with a page that is seen. */
+  #hiddenTold = false;
   #ticketRenewed = false;
   #pollFirst = false;
   /** @type {number | null} */
@@ -96,7 +98,11 @@ export class Connection {
     this.#state = Object.freeze({ state: "connecting", reason: null, since: env.now(), retryAt: null });
     this.#unwatch = env.watch({
       online: () => this.#hurry(true),
-      visible: () => this.#hurry(false),
+      visible: () => {
+        this.#hurry(false);
+        this.#tellVisibility();
+      },
+      hidden: () => this.#tellVisibility(),
       offline: () => this.#lost({ code: "network", message: "The browser has no network." }),
     });
   }
@@ -165,7 +171,25 @@ export class Connection {
     this.#synced = true;
     this.#ticketRenewed = false;
     this.#liveSince = this.#env.now();
+    this.#hiddenTold = false;
+    this.#tellVisibility();
     this.#show();
+  }
+
+  /** A hidden page is sent the ends of tasks only, and what it missed when it is seen again. */
+  #tellVisibility() {
+    const hidden = this.#env.isHidden();
+    if (!this.#synced || hidden === this.#hiddenTold) return;
+    this.#hiddenTold = hidden;
+    this.request(COMMANDS.VISIBILITY, { hidden }).catch((error) => {
+      if (this.#synced && isPassing(error)) this.#env.setTimeout(() => this.#tellAgain(hidden), RESYNC_INTERVAL);
+    });
+  }
+
+  /** @param {boolean} hidden what the server could not be told */
+  #tellAgain(hidden) {
+    if (this.#hiddenTold === hidden) this.#hiddenTold = !hidden;
+    this.#tellVisibility();
   }
 
   /** Ask for a new `tasks_snapshot` by connecting anew, at most once a second. */

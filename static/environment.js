@@ -8,6 +8,7 @@
  * @property {() => number} random in [0, 1)
  * @property {(url: string, init: RequestInit) => Promise<Response>} fetch
  * @property {(error: unknown) => void} report where the exception of somebody's listener goes
+ * @property {() => boolean} isHidden whether the page is not on the screen; false where there is no page
  * @property {(watcher: Watcher) => () => void} watch tells of the network and the page; returns the way to stop
  */
 
@@ -16,6 +17,7 @@
  * @property {() => void} online the browser has a network again
  * @property {() => void} offline the browser has none
  * @property {() => void} visible the page is looked at again
+ * @property {() => void} hidden the page is not on the screen any more
  */
 
 /** @returns {Environment} */
@@ -27,6 +29,7 @@ export function browserEnvironment() {
     random: () => Math.random(),
     fetch: (url, init) => fetch(url, init),
     report,
+    isHidden: () => typeof document !== "undefined" && document.visibilityState === "hidden",
     watch,
   };
 }
@@ -38,10 +41,11 @@ function report(error) {
 }
 
 /** @param {Watcher} watcher */
-function watch({ online, offline, visible }) {
+function watch({ online, offline, visible, hidden }) {
   if (typeof window === "undefined" || typeof document === "undefined") return () => {};
   const shown = () => {
-    if (document.visibilityState === "visible") visible();
+    if (document.visibilityState === "hidden") hidden();
+    else visible();
   };
   /** @type {[EventTarget, string, () => void][]} */
   const listeners = [
@@ -49,6 +53,7 @@ function watch({ online, offline, visible }) {
     [window, "offline", offline],
     [window, "pageshow", shown], // out of the back/forward cache, where its connections were closed
     [document, "visibilitychange", shown],
+    [document, "resume", shown], // thawed: what the connection has come to meanwhile is not known
   ];
   for (const [target, event, fn] of listeners) target.addEventListener(event, fn);
   return () => {

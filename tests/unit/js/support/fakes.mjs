@@ -196,6 +196,12 @@ export function makeWorld({ ticket, random = () => 0.5 } = {}) {
     fetched: [],
     respond: () => new Response("null", { status: 404 }),
     watchers: new Set(),
+    hidden: false,
+    /** The page goes out of sight, or comes back. */
+    hide(hidden) {
+      world.hidden = hidden;
+      world.browser(hidden ? "hidden" : "visible");
+    },
     get socket() {
       return world.sockets.at(-1);
     },
@@ -231,6 +237,7 @@ export function makeWorld({ ticket, random = () => 0.5 } = {}) {
       world.fetched.push({ url, init });
       return world.respond(url, init);
     },
+    isHidden: () => world.hidden,
     report: (error) => world.reported.push(error),
     watch: (watcher) => {
       world.watchers.add(watcher);
