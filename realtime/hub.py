@@ -19,7 +19,7 @@ from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
 from .flush import Flush, Told
 from .frames import Frame
-from .protocol import NAMESPACE, group_room, task_room, user_room
+from .protocol import NAMESPACE, group_room, output_room, task_room, user_room
 from .registry.base import Registry, Removed
 from .rooms import Rooms, rooms_of
 from .task import Task
@@ -185,6 +185,7 @@ class Hub:
             if viewer.session in self.viewers:
                 viewer.outputs = viewer.outputs or {}
                 viewer.outputs.update({(task_id, stream): offset for stream, offset in offsets.items()})
+                self._rooms.follow(viewer, task_id, offsets)
                 self._behind[viewer] = None
         self._ready(viewer)
 
@@ -226,11 +227,14 @@ class Hub:
                 for task_id in task_ids:
                     self._rooms.enter(viewer, task_room(task_id))
 
-    def exit(self, viewer: Viewer, task_ids: Iterable[str]) -> None:
-        """Take a viewer out of the rooms of single tasks."""
+    def exit(self, viewer: Viewer, task_ids: Iterable[str], streams: Iterable[tuple[str, list[str]]] = ()) -> None:
+        """Tell a viewer no more of single tasks and their output, and no more of these streams of others."""
         with self._lock:
             for task_id in task_ids:
                 self._rooms.exit(viewer, task_room(task_id))
+                self._rooms.unfollow(viewer, task_id)
+            for task_id, names in streams:
+                self._rooms.unfollow(viewer, task_id, names)
 
     def in_room(self, room: str) -> list[Viewer]:
         """The viewers in a room."""
@@ -359,6 +363,8 @@ class Hub:
             self._told.forget(task_id)
             for viewer in self._behind:  # offsets of a former life
                 viewer.outputs = {key: at for key, at in (viewer.outputs or {}).items() if key[0] != task_id} or None
+            for viewer in list(self._rooms.get(output_room(task_id), ())):
+                self._rooms.unfollow(viewer, task_id)
             self._reach(removed, removed)
             # The id may come back as somebody else's. Who may see that one too has another room of it, or a ticket.
             for viewer in list(self._rooms.get(task_room(task_id), ())):
@@ -383,16 +389,10 @@ class Hub:
         if task is None:
             return
         start = self._told.advance(task_id, stream, start)
-        key = (task_id, stream)
-        subscribed = task_room(task_id)
-        for room in rooms_of(task):
-            for viewer in self._rooms.get(room, ()):
-                if viewer.declines and room != subscribed:
-                    continue
-                if viewer.outputs is None:
-                    viewer.outputs = {}
-                viewer.outputs.setdefault(key, start)
-                self._behind[viewer] = None
+        for viewer in self._rooms.readers(task, stream):
+            viewer.outputs = viewer.outputs or {}
+            viewer.outputs.setdefault((task_id, stream), start)
+            self._behind[viewer] = None
 
     def _sweep(self) -> None:
         self._registry.expire()

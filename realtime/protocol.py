@@ -70,6 +70,11 @@ def task_room(task_id: str) -> str:
     return f"task:{task_id}"
 
 
+def output_room(task_id: str) -> str:
+    """The room of those who asked for the output of one task."""
+    return f"output:{task_id}"
+
+
 #: ``{task_id: version}``: what a viewer shows now.
 Cursors = dict[str, int]
 
@@ -87,7 +92,7 @@ class ConnectAuth(msgspec.Struct, frozen=True):
 
 class SubscribeRequest(msgspec.Struct, frozen=True):
     """``subscribe``: watch single tasks. ``outputs`` maps a task id to the offset a viewer has read its output to, or
-    to the offsets of several streams by name.
+    to the offsets of several streams by name; a task whose snapshots come anyway need not be among ``task_ids``.
     """
 
     task_ids: list[str]
@@ -97,9 +102,10 @@ class SubscribeRequest(msgspec.Struct, frozen=True):
 
 
 class UnsubscribeRequest(msgspec.Struct, frozen=True):
-    """``unsubscribe``: watch them no more."""
+    """``unsubscribe``: watch them no more. ``outputs``: of these, leave only the named streams' output."""
 
     task_ids: list[str]
+    outputs: dict[str, list[str]] = {}
 
 
 class TaskRequest(msgspec.Struct, frozen=True):

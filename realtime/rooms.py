@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .protocol import group_room, task_room, user_room
+from collections.abc import Iterable, Iterator
+
+from .protocol import group_room, output_room, task_room, user_room
 from .registry.base import Removed
 from .task import Task
 from .viewer import Viewer
@@ -24,6 +26,33 @@ class Rooms(dict[str, dict[Viewer, None]]):
             members.pop(viewer, None)
             if not members:
                 del self[room]
+
+    def follow(self, viewer: Viewer, task_id: str, streams: Iterable[str]) -> None:
+        """Tell a viewer of these streams of a task, whatever else it is told of."""
+        self.enter(viewer, output_room(task_id))
+        viewer.follows = viewer.follows or {}
+        viewer.follows.setdefault(task_id, set()).update(streams)
+
+    def unfollow(self, viewer: Viewer, task_id: str, streams: Iterable[str] | None = None) -> None:
+        """The opposite: of these streams, or of all. What it has still to be told of them is forgotten."""
+        followed = (viewer.follows or {}).get(task_id, set())
+        left = set(followed) if streams is None else followed.intersection(streams)
+        followed -= left
+        for stream in left:
+            (viewer.outputs or {}).pop((task_id, stream), None)
+        if viewer.follows is not None and not followed:
+            viewer.follows.pop(task_id, None)
+            viewer.follows = viewer.follows or None
+            self.exit(viewer, output_room(task_id))
+
+    def readers(self, task: Task, stream: str) -> Iterator[Viewer]:
+        """Those who are told what the task writes to a stream; some may come twice."""
+        followed = output_room(task.task_id)
+        for room in (*rooms_of(task), followed):
+            for viewer in self.get(room, ()):
+                asks = viewer.declines or room == followed
+                if not asks or stream in (viewer.follows or {}).get(task.task_id, ()):
+                    yield viewer
 
 
 def rooms_of(source: Task | Removed) -> list[str]:

@@ -33,8 +33,8 @@ class Viewer:
     """One connected session."""
 
     __slots__ = (
-        "address", "connection", "declines", "dirty", "grant", "hidden", "live", "outbox", "outputs", "rooms",
-        "session", "tokens", "tokens_at",
+        "address", "connection", "declines", "dirty", "follows", "grant", "hidden", "live", "outbox", "outputs",
+        "rooms", "session", "tokens", "tokens_at",
     )  # fmt: skip
 
     def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outgoing) -> None:
@@ -49,8 +49,9 @@ class Viewer:
         self.dirty: dict[str, Removed | None] = {}
         #: Output that it has still to be told: a task and a stream, and the offset to go on from. None: nothing.
         self.outputs: dict[tuple[str, str], int] | None = None
-        #: It wants no output of tasks that it did not ask for.
+        #: It wants no output but what it asked for: these streams of these tasks. None: it asked for none.
         self.declines = False
+        self.follows: dict[str, set[str]] | None = None
         #: Its CONNECT answer is written; before that it is told nothing.
         self.live = False
         #: Its page is not on the screen.

@@ -29,6 +29,7 @@ from ..protocol import (
     parse,
 )  # fmt: skip
 from ..registry.base import Removed
+from ..registry.output import MAX_STREAMS
 from ..task import Task
 
 Answer = dict[str, Any]
@@ -135,15 +136,20 @@ class Commands:
     def _subscribe(self, viewer: Viewer, message: Any) -> Answer:
         request = parse(SubscribeRequest, message)
         grant = viewer.grant
-        if not set(request.outputs) <= set(request.task_ids):
-            raise InvalidValue("outputs", "names a task that is not among task_ids")
-        allowed: list[str] = []
+        wanted = {
+            task_id: {DEFAULT_STREAM: offsets} if isinstance(offsets, int) else offsets
+            for task_id, offsets in request.outputs.items()
+        }
+        if any(len(offsets) > MAX_STREAMS for offsets in wanted.values()):
+            raise InvalidValue("outputs", f"more streams than the {MAX_STREAMS} that a task may have")
         denied: list[str] = []
-        for task_id in dict.fromkeys(request.task_ids):
+        for task_id in dict.fromkeys([*request.task_ids, *wanted]):
             task = self._registry.get(task_id)
-            may = task_id in grant.task_ids or (task is not None and grant.may_view(task))
-            (allowed if may else denied).append(task_id)
-        if len(viewer.rooms.union(map(protocol.task_room, allowed))) > MAX_ROOMS:
+            if task_id not in grant.task_ids and (task is None or not grant.may_view(task)):
+                denied.append(task_id)
+        allowed = [task_id for task_id in dict.fromkeys(request.task_ids) if task_id not in denied]
+        rooms = viewer.rooms.union(map(protocol.task_room, allowed), map(protocol.output_room, wanted.keys() - denied))
+        if len(rooms) > MAX_ROOMS:
             raise LimitReached(f"A viewer may be in {MAX_ROOMS} rooms; unsubscribe some tasks.")
         self._hub.enter(viewer, allowed)  # join, then read: the other order loses changes
         page = _Page(request.cursors if request.epoch == self._registry.epoch else {})
@@ -152,15 +158,15 @@ class Commands:
             if task is None or grant.may_view(task):  # the id may have come back as somebody else's meanwhile
                 page.add(task)
         self._hub.owe(viewer, page.refused)
-        for task_id, offsets in request.outputs.items():
+        known = request.epoch == self._registry.epoch  # offsets of a former life begin anew
+        for task_id, offsets in wanted.items():
             if task_id not in denied:
-                wanted = {DEFAULT_STREAM: offsets} if isinstance(offsets, int) else offsets
-                known = request.epoch == self._registry.epoch  # offsets of a former life begin anew
-                self._hub.resume(viewer, task_id, {name: offset if known else 0 for name, offset in wanted.items()})
+                self._hub.resume(viewer, task_id, {name: offset if known else 0 for name, offset in offsets.items()})
         return {"epoch": self._registry.epoch, "tasks": page.tasks, "denied": denied}
 
     def _unsubscribe(self, viewer: Viewer, message: Any) -> Answer:
-        self._hub.exit(viewer, parse(UnsubscribeRequest, message).task_ids)
+        request = parse(UnsubscribeRequest, message)
+        self._hub.exit(viewer, request.task_ids, request.outputs.items())
         return {}
 
     def _cancel(self, viewer: Viewer, message: Any) -> Answer:

@@ -187,6 +187,28 @@ class TestRequests:
 
 
 class TestSubscribing:
+    def test_output_is_asked_for_and_given_back(self, desk: Desk) -> None:
+        """By stream, also of a task whose snapshots come anyway; what one may not see is denied."""
+        desk.operations.create_task("mine", "ann")
+        desk.operations.create_task("theirs", "eve")
+        viewer, _ = desk.viewer("ann")
+        message = {"task_ids": [], "outputs": {"mine": {"output": 0, "log": 3}, "theirs": 0}}
+        assert desk.ask(viewer, "subscribe", message)["denied"] == ["theirs"]
+        assert viewer.follows == {"mine": {"output", "log"}}
+        assert "task:mine" not in viewer.rooms
+        desk.ask(viewer, "unsubscribe", {"task_ids": [], "outputs": {"mine": ["log"]}})
+        assert viewer.follows == {"mine": {"output"}}
+        desk.ask(viewer, "unsubscribe", {"task_ids": ["mine"]})
+        assert viewer.follows is None
+
+    def test_streams_are_bounded(self, desk: Desk) -> None:
+        """A viewer asks for no more streams than a task may have."""
+        desk.operations.create_task("mine", "ann")
+        viewer, _ = desk.viewer("ann")
+        with pytest.raises(InvalidValue, match="outputs: more streams than the 8"):
+            desk.ask(viewer, "subscribe", {"task_ids": [], "outputs": {"mine": {f"s{i}": 0 for i in range(9)}}})
+        assert viewer.follows is None
+
     def test_the_answer_holds_the_tasks_and_names_the_denied(self, desk: Desk) -> None:
         """What one may not see is denied like what is not there; an id given twice is answered once."""
         desk.operations.create_task("mine", "ann")

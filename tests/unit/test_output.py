@@ -118,18 +118,56 @@ def test_a_busy_viewer_gets_it_all_later(house: House) -> None:
 
 
 def test_a_viewer_may_decline(house: House) -> None:
-    """Then it gets only the output of what it subscribed to."""
+    """Then it gets only the output that it asked for, not that of every task it watches; and only as long."""
     viewer, outbox = house.viewer("ann")
     viewer.declines = True
+    house.hub.enter(viewer, ["a"])
     house.hub.flush()
     outbox.take()
     house.operations.append_output("a", "unheard")
     house.hub.flush()
     assert told(outbox) == []
-    house.hub.enter(viewer, ["a"])
+    house.hub.resume(viewer, "a", {"output": 7})
     house.operations.append_output("a", " heard")
+    house.operations.append_output("a", "another stream", stream="stderr")
     house.hub.flush()
     assert told(outbox) == [("output", (7, " heard"))]
+    house.operations.append_output("a", "too late")
+    house.hub.exit(viewer, [], [("a", ["output"])])
+    house.hub.flush()
+    assert told(outbox) == []
+    assert (viewer.follows, "output:a" in viewer.rooms, "task:a" in viewer.rooms) == (None, False, True)
+
+
+def test_output_is_asked_for_without_the_task(house: House) -> None:
+    """Who hears of a task anyway needs no other room of it; leaving the task ends its output too."""
+    viewer, outbox = house.viewer("ann")
+    viewer.declines = True
+    house.hub.resume(viewer, "a", {"output": 0, "stderr": 0})
+    house.operations.append_output("a", "é", stream="stderr")
+    house.hub.flush()
+    assert told(outbox)[0] == ("stderr", (0, "é"))
+    house.hub.exit(viewer, ["a"])
+    house.operations.append_output("a", "unheard", stream="stderr")
+    house.hub.flush()
+    assert told(outbox) == []
+
+
+def test_what_is_made_anew_under_an_id_has_to_be_asked_for_anew(house: House) -> None:
+    """Offsets of the former life mean nothing in the new one."""
+    viewer, outbox = house.viewer("ann")
+    viewer.declines = True
+    house.hub.resume(viewer, "a", {"output": 0})
+    house.operations.complete_task("a")
+    house.operations.remove_task("a")
+    house.operations.create_task("a", "ann")
+    house.operations.append_output("a", "new life")
+    house.hub.flush()
+    assert [what for what, _ in told(outbox) if what == "output"] == []
+    assert viewer.follows is None
+    house.hub.resume(viewer, "a", {"output": 0})
+    house.hub.flush()
+    assert told(outbox) == [("output", (0, "new life"))]
 
 
 def test_strangers_see_none_of_it(house: House) -> None:
