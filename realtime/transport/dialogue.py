@@ -48,11 +48,14 @@ class Dialogue:
             except UnicodeDecodeError:
                 self._fail(CloseCode.INVALID_DATA)
                 break
-            if text[:1] not in _KINDS or not text:
+            if not self._is_packet(text):
                 self._fail(CloseCode.PROTOCOL_ERROR)
                 break
             messages.append(text)
         return messages
+
+    def _is_packet(self, text: str) -> bool:
+        return text != "" and text[0] in _KINDS
 
     def _assemble(self, frame: Frame) -> bytes | None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
