@@ -239,6 +239,7 @@ def look_into(rt: Realtime) -> dict[str, Any]:
     hub, server = rt.hub, rt.socketio.server
     return {
         "pid": os.getpid(),
+        "frozen": gc.get_freeze_count(),
         "epoch": rt.registry.epoch,
         "mode": rt.concurrency.mode,
         "engine": server.eio.async_mode,
