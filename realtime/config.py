@@ -66,6 +66,10 @@ class Config:
     request_threads: int = 40
     #: What a page is told of an exception that is not a ``TaskError``: ``message``, ``type`` or ``none``.
     error_detail: str = "message"
+    #: Opens ``GET /realtime/v1/metrics`` to whoever sends ``Authorization: Bearer <this>``: a secret of 16 to 256
+    #: visible ASCII characters. None: there are no metrics, and nothing is measured. No login, ticket or address opens
+    #: them: behind a proxy every request comes from this machine.
+    metrics: str | None = dataclasses.field(default=None, repr=False)
     #: Characters of a name.
     max_name: int = 200
     #: Characters of a message.
@@ -86,7 +90,8 @@ class Config:
         given: dict[str, Any] = {}
         for key, text in (environ or {}).items():
             if key.startswith(ENVIRONMENT_PREFIX):
-                given[key.removeprefix("FLASK_")] = _read(text)
+                name = key.removeprefix("FLASK_")
+                given[name] = _read(text) if name not in _SECRET else _read_secret(text)
         given.update((key, value) for key, value in mapping.items() if key.startswith(PREFIX))
 
         known = {PREFIX + field.name.upper(): field.name for field in dataclasses.fields(cls)}
@@ -100,7 +105,8 @@ class Config:
         config = cls(**values)
         for name, (rule, allowed) in _RULES.items():
             if not rule(getattr(config, name)):
-                raise ConfigError(f"{PREFIX}{name.upper()} is {getattr(config, name)!r}; it may be {allowed}.")
+                key = PREFIX + name.upper()
+                raise ConfigError(f"{key} is {_shown(key, getattr(config, name))}; it may be {allowed}.")
         return config
 
 
@@ -109,6 +115,16 @@ def _read(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _read_secret(text: str) -> str | None:
+    """Text, also where it looks like a number."""
+    value = _read(text)
+    return value if value is None or isinstance(value, str) else text
+
+
+def _shown(key: str, value: Any) -> str:
+    return "set (its value is a secret)" if key in _SECRET else repr(value)
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
@@ -126,9 +142,12 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) <= 2**53 else math.inf  # which no rule allows
     if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
-        raise ConfigError(f"{key} is {value!r}; it must be {_NAMES[wanted]}.")
+        raise ConfigError(f"{key} is {_shown(key, value)}; it must be {_NAMES[wanted]}.")
     return value
 
+
+#: Settings that no message shows.
+_SECRET = {"REALTIME_METRICS"}
 
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
@@ -168,6 +187,10 @@ _RULES: dict[str, _Rule] = {
     "ticket_age": _between(1, 365 * 86400, "seconds"),
     "threads": _between(1, 1024, "threads"),
     "request_threads": _between(1, 1024, "threads"),
+    "metrics": (
+        lambda value: value is None or re.fullmatch(r"[!-~]{16,256}", value) is not None,
+        "a secret of 16 to 256 visible ASCII characters, which a scraper sends as its bearer token",
+    ),
     "max_name": _between(1, 1_000, "characters"),
     "max_message": _between(100, 4_000, "characters"),
     "max_metadata": _between(2, 16 * 1024, "bytes"),

@@ -27,6 +27,7 @@ from .config import Config
 from .errors import ConfigError, NoRealtime, TaskAlreadyFinished, TaskNotFound
 from .handle import Handle, track
 from .hub import Hub
+from .metrics import Metrics
 from .operations import Operations, TaskId, UserId, Word
 from .protocol import MAX_MESSAGE_BYTES, user_room
 from .registry import open_registry
@@ -117,6 +118,7 @@ class Realtime(Operations):
         if config.stall_timeout:
             self.hub.on_sweep.append(self._find_stalled)
         app.before_request(self.registry.adopt)
+        self.exposition = self._measured(config.metrics)
         app.register_blueprint(http.blueprint(self), url_prefix=URL_PREFIX)
         app.jinja_env.globals.setdefault("realtime_head", self.head)
         app.extensions["realtime"] = self
@@ -127,6 +129,16 @@ class Realtime(Operations):
                 "waiting stops everything else. `realtime serve` runs jobs and views on native threads.",
                 self.concurrency.mode,
             )
+
+    def _measured(self, token: str | None) -> Callable[[], flask.Response] | None:
+        """Begin to measure. Returns what answers a scraper; None without ``token``."""
+        if token is None:
+            return None
+        # Only here: prometheus-client takes 15 ms to load, and fills a registry of the whole process.
+        from .transport.exposition import Exposition
+
+        self.hub.metrics = Metrics()
+        return Exposition(token, self.hub.metrics, self.hub, self.registry, self.runner.jobs).answer
 
     def _make_socketio(self) -> Any:
         # Any origin may shake hands, so that a refusal can be told and shown; what a page of another origin asks for is

@@ -10,6 +10,7 @@ import msgspec
 
 from . import protocol
 from .frames import Batch, Frame
+from .metrics import Metrics
 from .protocol import MAX_FLUSH_BYTES
 from .registry.base import Registry, Removed
 from .registry.output import Piece
@@ -75,7 +76,7 @@ class Flush:
 
     def __init__(
         self, registry: Registry, make_frame: Callable[[str, bytes], Frame], created: set[str],
-        end_of: Callable[[str, str], int],
+        end_of: Callable[[str, str], int], metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
         self._registry = registry
         self._frame = make_frame
@@ -85,16 +86,23 @@ class Flush:
         self._pieces: dict[tuple[str, str, int], tuple[_Push, int]] = {}
         self._left = False
         self._batches: dict[tuple[_Push, ...], Batch] = {}
-        #: How many snapshots were encoded, and how many frames handed over.
-        self.encodes = self.given = 0
+        #: How many snapshots were encoded, and how many frames and bytes (as `Frame.size`) handed over.
+        self.encodes = self.given = self.bytes = 0
         #: Viewers to be closed after this flush, and why.
         self.closing: dict[Viewer, str] = {}
         self._error: Exception | None = None
         #: Whether a viewer that could take more was left with something for the next tick.
         self.more = False
+        self._metrics = metrics
+        if metrics is not None:
+            metrics.begin()
 
-    def report(self) -> None:
-        """Log, in one entry, that viewers could not be told. (Not in `give`, which runs under the hub's lock.)"""
+    def report(self, behind: int, news: bool) -> None:
+        """The flush is over: measure it, and log in one entry that viewers could not be told. (Not in `give`, which
+        runs under the hub's lock.) ``behind``: so many viewers have still to be told; ``news``: something was marked.
+        """
+        if self._metrics is not None:
+            self._metrics.flushed(self.bytes, behind, news)
         if self._error is not None:
             log.error("Viewers could not be told in a flush and are closed.", exc_info=self._error)
 
@@ -110,8 +118,10 @@ class Flush:
             self._add_outputs(viewer, pushes, told)
         self._add_tasks(viewer, pushes, told)
         if pushes:
-            taken = self._push(viewer, pushes[0].alone if len(pushes) == 1 else self._batch(tuple(pushes)))
+            batch = pushes[0].alone if len(pushes) == 1 else self._batch(tuple(pushes))
+            taken = self._push(viewer, batch)
             self.given += taken
+            self.bytes += batch.size if taken == len(pushes) else sum([push.frame.size for push in pushes[:taken]])
             dirty, outputs = viewer.dirty, viewer.outputs
             for what in told[:taken]:
                 if isinstance(what, str):

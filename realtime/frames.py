@@ -55,10 +55,12 @@ class Frame:
 class Batch:
     """The frames of one flush for one viewer; viewers with the same dirty tasks share one."""
 
-    __slots__ = ("_joined", "frames")
+    __slots__ = ("_joined", "frames", "size")
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
+        #: Bytes, as `Frame.size`.
+        self.size = sum([frame.size for frame in frames])
         self._joined: bytes | None = None
 
     @property

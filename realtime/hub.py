@@ -19,9 +19,10 @@ from .concurrency import Concurrency, Event, native_lock
 from .errors import LimitReached
 from .flush import Flush, Told
 from .frames import Frame
-from .protocol import NAMESPACE, group_room, output_room, task_room, user_room
+from .metrics import Metrics
+from .protocol import NAMESPACE, output_room, task_room
 from .registry.base import Registry, Removed
-from .rooms import Rooms, rooms_of
+from .rooms import Rooms, rooms_for, rooms_of
 from .task import Task
 from .viewer import Outgoing
 from .viewer import Viewer as Viewer
@@ -58,14 +59,14 @@ class Hub:
         self._told = Told(registry, self._written)
         self._waiters: dict[str, dict[Event, None]] = {}
         self._running = self._stopped = False
-        self._awake = False
-        self._urgent = False
+        self._awake = self._urgent = False
         self._event: Event | None = None
         self.close_viewer: Callable[[Viewer, str], None] = lambda viewer, reason: None
         #: Called about once a second while anybody watches.
         self.on_sweep: list[Callable[[], None]] = []
-        #: How many snapshots were encoded, flushes made and frames handed over since the start.
-        self.encodes = self.flushes = self.pushes = 0
+        #: Since the start: snapshots encoded, flushes made, frames handed over; viewers that came, and that went.
+        self.encodes = self.flushes = self.pushes = self.joined = self.left = 0
+        self.metrics: Metrics | None = None
         registry.on_change = self.mark
         registry.on_remove = self.mark_removed
         registry.on_output = self.mark_output
@@ -102,6 +103,8 @@ class Hub:
                 self._wake()
 
     def _wake(self) -> None:
+        if self.metrics is not None:
+            self.metrics.woken()
         self._awake = True
         if self._event is not None:
             self._event.set()
@@ -136,24 +139,16 @@ class Hub:
         """Let a viewer into its rooms; it is told nothing before `open`. Raises `LimitReached`."""
         self.start()
         grant = viewer.grant
-        rooms = [group_room(group) for group in grant.groups] + [task_room(task_id) for task_id in grant.task_ids]
-        if grant.user_id is not None:
-            rooms.append(user_room(grant.user_id))
+        rooms = rooms_for(grant)
         with self._lock:
             if len(self.viewers) >= in_all:
                 raise LimitReached(f"{in_all} viewers are connected; more are not taken (REALTIME_MAX_VIEWERS).")
-            if grant.user_id is not None and len(self._rooms.get(rooms[-1], ())) >= per_user:
-                raise LimitReached(
-                    f"{per_user} viewers of this user are connected; more are not taken "
-                    "(REALTIME_MAX_VIEWERS_PER_USER)."
-                )
+            if grant.user_id is not None:
+                self._rooms.check(rooms[-1], per_user, "of this user", "REALTIME_MAX_VIEWERS_PER_USER")
             same = f"address:{viewer.address}"
-            if len(self._rooms.get(same, ())) >= per_address:
-                raise LimitReached(
-                    f"{per_address} viewers are connected from this address; more are not taken "
-                    "(REALTIME_MAX_VIEWERS_PER_ADDRESS)."
-                )
+            self._rooms.check(same, per_address, "from this address", "REALTIME_MAX_VIEWERS_PER_ADDRESS")
             self.viewers[viewer.session] = viewer
+            self.joined += 1
             for room in (*rooms, same):
                 self._rooms.enter(viewer, room)
 
@@ -211,6 +206,7 @@ class Hub:
         with self._lock:
             viewer = self.viewers.pop(session, None)
             if viewer is not None:
+                self.left += 1
                 viewer.live = False
                 self._behind.pop(viewer, None)
                 for room in list(viewer.rooms):
@@ -240,6 +236,10 @@ class Hub:
         """The viewers in a room."""
         with self._lock:
             return list(self._rooms.get(room, ()))
+
+    def rooms(self) -> int:
+        """How many rooms have a viewer in them."""
+        return len(self._rooms)
 
     def _ready(self, viewer: Viewer) -> None:
         # A viewer has taken its flush. It gets what it missed at the next tick.
@@ -320,7 +320,7 @@ class Hub:
         Only the flusher calls this.
         """
         created: set[str] = set()
-        flush = Flush(self._registry, self.make_frame, created, self._told.end)
+        flush = Flush(self._registry, self.make_frame, created, self._told.end, self.metrics)
         with self._lock:
             marks = self._moving = dict(self._dirty)
             for task_id in marks:
@@ -347,9 +347,9 @@ class Hub:
             self.encodes += flush.encodes
             self.pushes += flush.given
             self.flushes += flush.given > 0
+        flush.report(len(behind), bool(marks or written))
         if flush.more:
             self._wake()
-        flush.report()
         for viewer, reason in flush.closing.items():
             self.close_viewer(viewer, reason)
         return bool(marks or written) or flush.given > 0

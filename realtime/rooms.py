@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from .auth import Grant
+from .errors import LimitReached
 from .protocol import group_room, output_room, task_room, user_room
 from .registry.base import Removed
 from .task import Task
@@ -17,6 +19,11 @@ class Rooms(dict[str, dict[Viewer, None]]):
         """Let a viewer in."""
         viewer.rooms.add(room)
         self.setdefault(room, {})[viewer] = None
+
+    def check(self, room: str, most: int, whose: str, setting: str) -> None:
+        """Raise `LimitReached` if a room has no place for one more."""
+        if len(self.get(room, ())) >= most:
+            raise LimitReached(f"{most} viewers {whose} are connected; more are not taken ({setting}).")
 
     def exit(self, viewer: Viewer, room: str) -> None:
         """Take a viewer out, if it is in there."""
@@ -53,6 +60,14 @@ class Rooms(dict[str, dict[Viewer, None]]):
                 asks = viewer.declines or room == followed
                 if not asks or stream in (viewer.follows or {}).get(task.task_id, ()):
                     yield viewer
+
+
+def rooms_for(grant: Grant) -> list[str]:
+    """The rooms that a viewer enters by itself; its user's, if it has one, is the last."""
+    rooms = [*map(group_room, grant.groups), *map(task_room, grant.task_ids)]
+    if grant.user_id is not None:
+        rooms.append(user_room(grant.user_id))
+    return rooms
 
 
 def rooms_of(source: Task | Removed) -> list[str]:

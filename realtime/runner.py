@@ -85,8 +85,13 @@ class Runner:
 
     def running(self) -> int:
         """How many jobs run now; those that wait for a thread do not count."""
+        return self.jobs()[0]
+
+    def jobs(self) -> tuple[int, int]:
+        """How many jobs run now, and how many wait for a thread."""
         with self._lock:
-            return sum(work.running for work in self._works.values())
+            running = sum(work.running for work in self._works.values())
+            return running, len(self._works) - running
 
     def start(
         self,

@@ -166,6 +166,10 @@ class Registry(ABC):
         """All tasks that have not ended, the oldest created first."""
 
     @abstractmethod
+    def count(self) -> tuple[int, int]:
+        """How many tasks have not ended, and how many have. The cost does not depend on the number of tasks."""
+
+    @abstractmethod
     def append_output(self, task_id: str, stream: str, data: bytes) -> int:
         """Write UTF-8 to a stream of an unfinished task, and tell it; returns the stream's end, in bytes.
 

@@ -90,6 +90,10 @@ class Catalogue:
                 del self._shelves[info.user_id]
                 self.crowded.pop(shelf, None)
 
+    def count(self) -> tuple[int, int]:
+        """How many tasks have not ended, and how many have."""
+        return len(self.unfinished), len(self.ids) - len(self.unfinished)
+
     def page(
         self, user_id: str | None, groups: Collection[str], bound: int | None, limit: int, finished: bool | None
     ) -> list[int]:

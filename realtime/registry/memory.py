@@ -356,16 +356,17 @@ class MemoryRegistry(Registry):
             self._settle()
             return self._at(self._catalogue.unfinished)
 
+    def count(self) -> tuple[int, int]:
+        with self._lock:
+            self._settle()
+            return self._catalogue.count()
+
     # Called with the lock held.
 
     def _at(self, orders: Iterable[int]) -> builtins.list[Task]:
         """The tasks of these orders. In the middle of a settling some may be none any more."""
-        tasks = []
-        for order in orders:
-            task = self._tasks.get(self._catalogue.ids.get(order, ""))
-            if task is not None and task.info.order == order:
-                tasks.append(task)
-        return tasks
+        found = ((order, self._tasks.get(self._catalogue.ids.get(order, ""))) for order in orders)
+        return [task for order, task in found if task is not None and task.info.order == order]
 
     def _settle(self) -> None:
         """Have the catalogue follow. What a finalizer changes meanwhile is left to the settling that it interrupts."""

@@ -73,6 +73,10 @@ class Deps(Protocol):
     @property
     def static_folder(self) -> Path: ...
     @property
+    def exposition(self) -> Callable[[], Response] | None:
+        """Answers a scraper; None when there are no metrics."""
+
+    @property
     def authorise(self) -> Callable[[Environ, str | None], Grant | None]:
         """Finds what a request may see, of its environ and the ticket it brought."""
 
@@ -91,6 +95,8 @@ def blueprint(deps: Deps) -> Blueprint:
     add("/v1/tasks", "tasks", {"GET": api.list}, api.check)
     add("/v1/tasks/<task_id>", "task", {"GET": api.show, "DELETE": api.remove}, api.check)
     add("/v1/tasks/<task_id>/cancel", "cancel", {"POST": api.cancel}, api.check)
+    if deps.exposition is not None:  # checks its own token; a scraper may well know us by another host name
+        add("/v1/metrics", "metrics", {"GET": deps.exposition}, None)
     add("/v1/<path:path>", "missing", dict.fromkeys(_METHODS, _missing), api.check)
     add("/static/<path:filename>", "static", {"GET": lambda filename: _static(folder, filename)}, None)
     return made

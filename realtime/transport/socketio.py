@@ -276,6 +276,8 @@ class SocketIOTransport:
             raise
 
     def _refuse(self, connection: str, error: RealtimeError) -> None:
+        if self._hub.metrics is not None:
+            self._hub.metrics.refused(error.code)
         refusal = {"message": str(error), "data": {"code": error.code, "message": str(error)}}
         self._send(connection, socketio_packet.CONNECT_ERROR, refusal)
         self._idle(connection)
@@ -359,6 +361,8 @@ class SocketIOTransport:
 
     def close(self, viewer: Viewer, reason: str) -> None:
         """End a viewer's connection. Its raw socket goes too: a writer may be stuck in it."""
+        if self._hub.metrics is not None:
+            self._hub.metrics.closed(reason)
         log.info("A viewer of user %s was closed: it %s.", viewer.grant.user_id, reason)
         self._close_connection(viewer.connection, None)
 

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "threads": 16,
     "request_threads": 40,
     "error_detail": "message",
+    "metrics": None,
     "max_name": 200,
     "max_message": 2_000,
     "max_metadata": 16_384,
@@ -219,3 +220,30 @@ class TestValues:
         assert numbers <= ruled
         for name, (rule, _) in config_module._RULES.items():
             assert rule(DEFAULTS[name]), name
+
+
+class TestSecrets:
+    SECRET = "s3cret-of-a-scraper"
+
+    def test_the_token_of_metrics(self) -> None:
+        """Off by default; from the environment it is text, whatever it looks like."""
+        assert made().metrics is None
+        assert made(metrics=self.SECRET).metrics == self.SECRET
+        for text in (self.SECRET, "12345678e1234567", "1234567890123456"):
+            assert Config.from_mapping({}, {"FLASK_REALTIME_METRICS": text}).metrics == text
+        assert Config.from_mapping({}, {"FLASK_REALTIME_METRICS": "null"}).metrics is None
+
+    @pytest.mark.parametrize(
+        "value", ["", "short-secret", "with a space in it", "x" * 257, "é" * 16, 1234567890123456, True]
+    )
+    def test_a_wrong_one_is_refused_and_not_shown(self, value: Any) -> None:
+        """Names the setting and the bound, and keeps the secret."""
+        with pytest.raises(
+            ConfigError, match=r"REALTIME_METRICS is set \(its value is a secret\); it (may|must) be"
+        ) as caught:
+            made(metrics=value)
+        assert str(value) not in str(caught.value) or value in ("", True)
+
+    def test_no_config_shows_it(self) -> None:
+        """A config may well be logged."""
+        assert self.SECRET not in repr(made(metrics=self.SECRET))

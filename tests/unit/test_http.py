@@ -34,6 +34,7 @@ class Site(House):
         super().__init__(config, registry)
         self.commands = Commands(self.operations, self.hub)
         self.static_folder = static
+        self.exposition: Callable[[], Response] | None = None
         self.app = Flask("site")
         self.app.register_blueprint(http.blueprint(self), url_prefix="/realtime")
 
