@@ -86,7 +86,7 @@ class Flush:
         self._pieces: dict[tuple[str, str, int], tuple[_Push, int]] = {}
         self._left = False
         self._batches: dict[tuple[_Push, ...], Batch] = {}
-        #: How many snapshots were encoded, and how many frames and bytes (as `Frame.size`) handed over.
+        #: How many snapshots were encoded, and how many frames handed over; bytes (as `Frame.size`), if it is measured.
         self.encodes = self.given = self.bytes = 0
         #: Viewers to be closed after this flush, and why.
         self.closing: dict[Viewer, str] = {}
@@ -121,7 +121,8 @@ class Flush:
             batch = pushes[0].alone if len(pushes) == 1 else self._batch(tuple(pushes))
             taken = self._push(viewer, batch)
             self.given += taken
-            self.bytes += batch.size if taken == len(pushes) else sum([push.frame.size for push in pushes[:taken]])
+            if self._metrics is not None:
+                self.bytes += batch.size if taken == len(pushes) else sum([push.frame.size for push in pushes[:taken]])
             dirty, outputs = viewer.dirty, viewer.outputs
             for what in told[:taken]:
                 if isinstance(what, str):

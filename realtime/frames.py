@@ -55,13 +55,19 @@ class Frame:
 class Batch:
     """The frames of one flush for one viewer; viewers with the same dirty tasks share one."""
 
-    __slots__ = ("_joined", "frames", "size")
+    __slots__ = ("_joined", "_size", "frames")
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
-        #: Bytes, as `Frame.size`.
-        self.size = sum([frame.size for frame in frames])
+        self._size: int | None = None
         self._joined: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes, as `Frame.size`."""
+        if self._size is None:
+            self._size = sum([frame.size for frame in self.frames])
+        return self._size
 
     @property
     def joined(self) -> bytes:
