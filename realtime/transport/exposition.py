@@ -80,7 +80,9 @@ class Exposition(Collector):
         )  # fmt: skip
         yield GaugeMetricFamily("realtime_viewers", "Viewers that are connected.", len(hub.viewers))
         yield GaugeMetricFamily("realtime_viewers_behind", "Viewers that have still to be told.", metrics.behind_now)
-        yield GaugeMetricFamily("realtime_rooms", "Rooms with a viewer in them.", hub.rooms())
+        yield GaugeMetricFamily(
+            "realtime_rooms", "Rooms with a viewer in them, network addresses included.", hub.rooms()
+        )
         states = dict(zip(("unfinished", "finished"), self._tasks.count(), strict=True))
         yield _labelled(GaugeMetricFamily, "realtime_tasks", "Tasks that are held.", "state", states)
         states = dict(zip(("running", "waiting"), self._jobs(), strict=True))
