@@ -13,6 +13,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -287,12 +288,15 @@ class EventletConcurrency(_GreenConcurrency):
         hub.add(hub.READ, self._reader.fileno(), self._drain, lambda *_: None, lambda *_: None)
 
     def _drain(self, _fd: int) -> None:
-        # A hub callback must not raise: it would be called again and again.
         with contextlib.suppress(OSError):
             self._os.read(self._reader.fileno(), 4096)
         self._woken = False
         while self._soon:
-            self._soon.popleft()()
+            function = self._soon.popleft()
+            try:
+                function()
+            except Exception:  # eventlet would drop the descriptor, and with it all that threads ever ask again
+                logging.getLogger("realtime").exception("What a thread asked of the hub failed.")
 
     def call_soon(self, function: Callable[[], None]) -> None:
         if self.on_hub():

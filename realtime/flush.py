@@ -61,7 +61,9 @@ class Told:
         """To where a stream is told."""
         ends = self._ends.setdefault(task_id, {})
         if stream not in ends:  # written before anybody watched, but for what is marked and told by the next flush
-            end = self._registry.output_ends(task_id).get(stream, 0)
+            end = self._registry.output_ends(task_id).get(stream)
+            if end is None:
+                return 0  # a name that a viewer has thought of: not kept, for there is no end of such names
             ends[stream] = min(end, self._written.get((task_id, stream), end))
         return ends[stream]
 

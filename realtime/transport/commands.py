@@ -140,7 +140,9 @@ class Commands:
             task_id: {DEFAULT_STREAM: offsets} if isinstance(offsets, int) else offsets
             for task_id, offsets in request.outputs.items()
         }
-        if any(len(offsets) > MAX_STREAMS for offsets in wanted.values()):
+        follows = viewer.follows or {}
+        # Over all requests: what is asked for is kept.
+        if any(len(offsets.keys() | follows.get(task_id, set())) > MAX_STREAMS for task_id, offsets in wanted.items()):
             raise InvalidValue("outputs", f"more streams than the {MAX_STREAMS} that a task may have")
         denied: list[str] = []
         for task_id in dict.fromkeys([*request.task_ids, *wanted]):

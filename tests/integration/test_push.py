@@ -72,3 +72,14 @@ def test_a_slow_viewer_has_little_on_its_way(plain: Remote) -> None:
         while slow.receive_event("task_progress")[1]["progress"]["message"] != "round 59":
             before += len(slow.frames[-1])
     assert 0 < before < 16_000
+
+
+def test_what_cannot_be_sent_stops_nothing_else(server_process: StartServer) -> None:
+    """A host emits half a surrogate pair from a view: that event is lost, and said to be; all goes on."""
+    server = remote.start(server_process, remote.serve("untidy:app"), noisy=True)
+    with watching(server.url, "ada") as viewer:
+        server.emit("note", data="\ud800", namespace="/tasks", to="user:ada")
+        server.server.wait_for_output("What a thread asked of the hub failed")
+        server.emit("note", data="whole", namespace="/tasks", to="user:ada")
+        viewer.wait_for_event("note", lambda payload: payload == "whole")
+        viewer.wait_for_task(server.create("ada"))

@@ -209,6 +209,22 @@ class TestSubscribing:
             desk.ask(viewer, "subscribe", {"task_ids": [], "outputs": {"mine": {f"s{i}": 0 for i in range(9)}}})
         assert viewer.follows is None
 
+    def test_streams_are_bounded_over_all_requests(self, desk: Desk) -> None:
+        """Names that a viewer thinks of, request by request, fill neither its memory nor the flusher's."""
+        desk.operations.create_task("mine", "ann")
+        viewer, _ = desk.viewer("ann")
+        for number in range(8):
+            desk.ask(viewer, "subscribe", {"task_ids": [], "outputs": {"mine": {f"s{number}": 0}}})
+            desk.hub.flush()
+        with pytest.raises(InvalidValue, match="outputs: more streams than the 8"):
+            desk.ask(viewer, "subscribe", {"task_ids": [], "outputs": {"mine": {"s8": 0}}})
+        for number in range(20):
+            desk.ask(viewer, "unsubscribe", {"task_ids": ["mine"]})
+            desk.ask(viewer, "subscribe", {"task_ids": [], "outputs": {"mine": {f"t{number}": 0}}})
+            desk.hub.flush()
+        assert viewer.follows == {"mine": {"t19"}}
+        assert not any(desk.hub._told._ends.values())
+
     def test_the_answer_holds_the_tasks_and_names_the_denied(self, desk: Desk) -> None:
         """What one may not see is denied like what is not there; an id given twice is answered once."""
         desk.operations.create_task("mine", "ann")
