@@ -17,16 +17,26 @@ from support import ports, tools
 from support.process import StartServer
 
 
-@pytest.fixture
-def server_process(tmp_path: Path) -> Iterator[StartServer]:
-    """Start servers as processes of their own; they and all they started are gone when the test ends."""
-    start = StartServer(tmp_path)
+def _servers(folder: Path) -> Iterator[StartServer]:
+    start = StartServer(folder)
     try:
         yield start
     finally:
         start.end_all()
     for server, noisy in start.started:
         assert noisy or not server.problems(), server.output()
+
+
+@pytest.fixture
+def server_process(tmp_path: Path) -> Iterator[StartServer]:
+    """Start servers as processes of their own; they and all they started are gone when the test ends."""
+    yield from _servers(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """As ``server_process``, for servers that live as long as the tests of the file."""
+    yield from _servers(tmp_path_factory.mktemp("servers"))
 
 
 @pytest.fixture

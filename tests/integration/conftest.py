@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from support import remote
 from support.process import StartServer
 from support.remote import Remote
-
-
-@pytest.fixture(scope="module")
-def module_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """As ``server_process``, for servers that live as long as the tests of the file."""
-    start = StartServer(tmp_path_factory.mktemp("servers"))
-    try:
-        yield start
-    finally:
-        start.end_all()
-    for server, noisy in start.started:
-        assert noisy or not server.problems(), server.output()
 
 
 @pytest.fixture(scope="module")

@@ -38,17 +38,6 @@ def server(request: pytest.FixtureRequest, module_servers: StartServer) -> Remot
     return remote.start(module_servers, COMMANDS[request.param], QUIET)
 
 
-@pytest.fixture(scope="module")
-def module_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    start = StartServer(tmp_path_factory.mktemp("servers"))
-    try:
-        yield start
-    finally:
-        start.end_all()
-    for started, _ in start.started:
-        assert not started.problems(), started.output()
-
-
 #: Right messages, which are then spoilt.
 RIGHT = (
     '40/tasks,{"ticket":"x","epoch":"e","cursors":{"a":1}}',
