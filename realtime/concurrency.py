@@ -21,8 +21,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from queue import SimpleQueue
 from typing import Any, Final, Protocol, TypeVar
+
+from .pool import DaemonPool
 
 _T = TypeVar("_T")
 MODES: Final = ("threading", "eventlet", "gevent")
@@ -78,6 +79,19 @@ def native_lock() -> AbstractContextManager[Any]:
     return _original("_thread").allocate_lock()  # type: ignore[no-any-return]
 
 
+def get_native_ident() -> int:
+    """Which thread of the operating system this is, in a patched process too."""
+    return _original("_thread").get_ident()  # type: ignore[no-any-return]
+
+
+def start_native_thread(function: Callable[[], None]) -> None:
+    """Run a function on a thread of the operating system, in a patched process too. Nobody waits for it to end.
+
+    In a patched process it must keep to native locks, and to what waits in C. It must not raise.
+    """
+    _original("_thread").start_new_thread(function, ())
+
+
 class Event(Protocol):
     """A flag that any thread sets and one waiter waits for."""
 
@@ -91,13 +105,14 @@ class NativeEvent:
 
     ``threading.Event`` takes a lock to set its flag. A finalizer that the garbage collector runs in the waiter itself,
     inside that lock, may end a task, which sets the flag: it would wait for itself for ever. Here setting takes none.
+    In a patched process ``gate`` must be a `native_lock`, if native threads are to set or wait.
     """
 
     __slots__ = ("_flag", "_gate")
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Any = None) -> None:
         self._flag = False
-        self._gate = _thread.allocate_lock()
+        self._gate = _thread.allocate_lock() if gate is None else gate
         self._gate.acquire()
 
     def set(self) -> None:
@@ -112,56 +127,6 @@ class NativeEvent:
     def wait(self, timeout: float | None = None) -> bool:
         # An open gate under a lowered flag is a `set` that a `clear` overtook: no timeout, so look again.
         return self._flag or self._gate.acquire(timeout=-1 if timeout is None else max(timeout, 0))
-
-
-class DaemonPool:
-    """A bounded pool of threads that the process does not wait for when it ends.
-
-    (``concurrent.futures`` joins its threads at exit: one job that does not listen would keep a stopped server alive.)
-    Threads start as they are needed, up to ``size``; more work waits in order.
-    """
-
-    def __init__(self, size: int, name: str) -> None:
-        self._size = size
-        self._name = name
-        self._lock = threading.Lock()
-        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._threads = 0
-        #: Threads that wait and were promised no work yet; work that no thread was promised for.
-        self._free = 0
-        self._excess = 0
-
-    def submit(self, work: Callable[[], None]) -> None:
-        """Run it on one of the threads; ``work`` must not raise."""
-        with self._lock:
-            self._work.put(work)
-            # Counted here and not where a thread takes it: until it has, it would look free with nothing left to take.
-            start = not self._free and self._threads < self._size
-            if start:
-                self._threads += 1
-            elif self._free:
-                self._free -= 1
-            else:
-                self._excess += 1
-        if start:
-            try:
-                threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
-            except RuntimeError:  # the system has no thread left: the work stays in line for those that run
-                with self._lock:
-                    self._threads -= 1
-                    self._excess += 1
-                raise
-
-    def _run(self) -> None:
-        while True:
-            work = self._work.get()
-            work()
-            del work  # a waiting thread must not keep the last job's arguments alive
-            with self._lock:
-                if self._excess:
-                    self._excess -= 1
-                else:
-                    self._free += 1
 
 
 class Concurrency(ABC):
@@ -187,6 +152,10 @@ class Concurrency(ABC):
     def execute(self, function: Callable[[], _T]) -> _T:
         """Run user code where it may block. Returns what it returns, raises what it raises."""
         return function()
+
+    def may_wait(self) -> bool:
+        """Whether this thread may be held up for as long as a disk takes. The hub thread of our own server may not."""
+        return True
 
 
 class ThreadingConcurrency(Concurrency):
@@ -333,6 +302,10 @@ class EventletConcurrency(_GreenConcurrency):
         if self._pool is None or not self.on_hub():
             return function()
         return self._wait_for(function, self._pool.submit, self.event())
+
+    def may_wait(self) -> bool:
+        # Elsewhere views run on the hub thread, and what they are told is done must be done.
+        return _server_mode != self.mode or not self.on_hub()
 
     @staticmethod
     def _wait_for(function: Callable[[], _T], submit: Callable[[Callable[[], None]], None], done: Event) -> _T:

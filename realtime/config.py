@@ -25,7 +25,8 @@ ENVIRONMENT_PREFIX = "FLASK_REALTIME_"
 class Config:
     """All settings. An attribute is the setting's name without ``REALTIME_``, in lower case."""
 
-    #: Where tasks live. Only ``memory://``: one process, forgotten when it ends.
+    #: Where tasks live. ``memory://``: in this process, forgotten when it ends. ``sqlite:///tasks.db``: in a file that
+    #: one server process owns; relative to the app's instance folder, with four slashes to the root.
     registry: str = "memory://"
     #: The Socket.IO namespace of viewers.
     namespace: str = "/tasks"

@@ -17,7 +17,7 @@ The tree::
     ├── LimitReached           a bound on how many is reached (viewers, tasks)
     ├── RegistryUnavailable    the task store cannot be reached now; try again
     ├── NotTheServer           a write to ``memory://`` in a process that no viewer is connected to
-    ├── SeveralProcesses       several worker processes serve, and ``memory://`` is one's own
+    ├── SeveralProcesses       several worker processes serve, and ``memory://`` (a file, too) is one's own
     ├── NoRealtime             no app has a Realtime here, or several have
     ├── ServerStopping         the server takes no new work
     └── TaskError              raised *by a job*: its message is safe to show to the user
@@ -172,9 +172,9 @@ class SeveralProcesses(RealtimeError):
     code = "multiprocess"
     http_status = 503
 
-    def __init__(self) -> None:
+    def __init__(self, scheme: str = "memory") -> None:
         super().__init__(
-            "The server runs several worker processes, and memory:// holds the tasks of one process only. "
+            f"The server runs several worker processes, and {scheme}:// holds the tasks of one process only. "
             "Run one worker with several threads (gunicorn --workers 1 --threads 40, or realtime serve)."
         )
 

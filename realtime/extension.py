@@ -91,11 +91,12 @@ class Realtime(Operations):
             self.app.extensions["realtime"] = former
             _instances.add(former)
         config = Config.from_mapping(app.config, os.environ)
-        super().__init__(open_registry(config), config, self._user_of_request)
+        super().__init__(open_registry(config, Path(app.instance_path)), config, self._user_of_request)
         self.app = app
         socketio = socketio or app.extensions.get("socketio")
         named = None if socketio is None or concurrency.server_mode() else socketio.server_options.get("async_mode")
         self.concurrency = concurrency.create(config.async_mode or named, config.request_threads)
+        self.registry.may_wait = self.concurrency.may_wait
         self.hub = Hub(
             self.registry, self.concurrency,
             flush_interval=config.flush_interval, viewer_timeout=config.viewer_timeout, namespace=config.namespace,
@@ -188,7 +189,9 @@ class Realtime(Operations):
         Takes three seconds at most, for viewers that take nothing. Called by our server; a host may call it too.
         """
         self.runner.stop()
-        self._wait_until(lambda: not self.hub.owing() and not self.transport.pending())
+        self._wait_until(
+            lambda: self.registry.settled() and not self.hub.owing() and not self.transport.pending()
+        )  # fmt: skip
         self.hub.stop()
         self.transport.stop()
         self._wait_until(self.transport.closed)

@@ -18,10 +18,11 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from .concurrency import DaemonPool, native_lock
+from .concurrency import native_lock
 from .errors import ServerStopping, TaskAlreadyFinished, TaskCancelled, TaskNotFound
 from .handle import SERVER_STOPPED, Handle
 from .operations import Operations, TaskId, UserId, Word
+from .pool import DaemonPool
 from .task import Task
 
 log = logging.getLogger("realtime")

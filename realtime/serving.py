@@ -253,7 +253,8 @@ class _Answer:
 def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGTERM or SIGINT, then leave the process: it does not return.
 
-    Raises `ConfigError` when the app has no `Realtime`, or one that was made for another kind of server.
+    Raises `ConfigError` when the app has no `Realtime`, or one that was made for another kind of server; and what
+    opening its tasks raises.
     """
     realtime: Realtime | None = app.extensions.get("realtime")
     if realtime is None:
@@ -265,6 +266,7 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
             "Leave REALTIME_ASYNC_MODE unset."
         )
     realtime.head()  # raises when another SocketIO has taken the app's place meanwhile
+    realtime.registry.open()
     concurrency.attach()
     stop = concurrency.event()
 

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from ..config import Config
 from ..errors import ConfigError
 from .base import Registry
 from .memory import MemoryRegistry
+from .sqlite import SqliteRegistry
 
 
-def open_registry(config: Config) -> Registry:
-    """The registry that ``REALTIME_REGISTRY`` names. Raises `ConfigError` for one that is not known."""
+def open_registry(config: Config, folder: Path | None = None) -> Registry:
+    """The registry that ``REALTIME_REGISTRY`` names. Raises `ConfigError` for one that is not known.
+
+    ``folder`` is where relative paths begin: the app's instance folder. Default: the working directory.
+    """
+    settings: dict[str, Any] = {
+        "retention": config.retention,
+        "max_tasks": config.max_tasks,
+        "max_tasks_per_user": config.max_tasks_per_user,
+        "output_tail": config.output_tail,
+    }
     if config.registry == "memory://":
-        return MemoryRegistry(
-            retention=config.retention,
-            max_tasks=config.max_tasks,
-            max_tasks_per_user=config.max_tasks_per_user,
-            output_tail=config.output_tail,
+        return MemoryRegistry(**settings)
+    if config.registry.startswith("sqlite:"):
+        return SqliteRegistry((folder or Path.cwd()) / _path(config.registry), **settings)
+    scheme = config.registry.partition("://")[0]  # never the whole address: it may hold a password
+    raise ConfigError(f"REALTIME_REGISTRY begins with {scheme!r}; it may be memory:// or sqlite:///path.")
+
+
+def _path(address: str) -> str:
+    """The path in ``sqlite:///tasks.db`` (relative) or ``sqlite:////var/lib/app/tasks.db``, as SQLAlchemy writes it."""
+    path = address.removeprefix("sqlite:///")
+    if path == address or not path or path == ":memory:" or "?" in path or "\0" in path or path.endswith("/"):
+        raise ConfigError(
+            f"REALTIME_REGISTRY is {address!r}; with SQLite it is 'sqlite:///tasks.db' (in the app's instance folder) "
+            "or 'sqlite:////var/lib/app/tasks.db': a file, and no options."
         )
-    raise ConfigError(f"REALTIME_REGISTRY is {config.registry!r}; it may be 'memory://'.")
+    return path

@@ -32,9 +32,19 @@ class Removed(msgspec.Struct, frozen=True, gc=False):
     #: Higher than every version that the task had.
     version: int
 
+    @classmethod
+    def of(cls, task: Task) -> Removed:
+        """What is told of a task that leaves now."""
+        info = task.info
+        return cls(task.task_id, info.user_id, info.groups, info.epoch, task.version + 1)
+
 
 def _never(task_id: str) -> bool:
     return False
+
+
+def _always() -> bool:
+    return True
 
 
 class Registry(ABC):
@@ -68,6 +78,11 @@ class Registry(ABC):
     on_output: Callable[[Task, str, int], None] | None = None
     #: Says of a task id whether it must not be evicted yet, because a viewer is still owed the end. Must not raise.
     pinned: Callable[[str], bool] = staticmethod(_never)
+    #: Says whether the calling thread may be held up by a disk or a network. Where it may not, a change returns before
+    #: it is stored, and is announced when it is, by another thread. Must not raise.
+    may_wait: Callable[[], bool] = staticmethod(_always)
+    #: Whether changes wait for a disk or a network.
+    waits = False
 
     @abstractmethod
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
@@ -189,6 +204,13 @@ class Registry(ABC):
     @abstractmethod
     def expire(self, now: float | None = None) -> builtins.list[Removed]:
         """Let go of what has ended ``retention`` seconds before ``now`` (seconds since 1970), or is beyond a bound."""
+
+    def open(self) -> None:  # noqa: B027  # there may be nothing to open
+        """Open files and connections now, and not at the first use. Raises `ConfigError`, `RegistryUnavailable`."""
+
+    def settled(self) -> bool:
+        """Whether all is stored that was changed by threads which may not wait."""
+        return True
 
     def adopt(self) -> None:  # noqa: B027  # a store that all processes share has nothing to do
         """This process serves viewers: say it once in each, when the first request comes in."""

@@ -17,10 +17,10 @@ class Floors:
 
     __slots__ = ("_ahead", "_floor")
 
-    def __init__(self) -> None:
+    def __init__(self, floor: int = 0) -> None:
         #: Versions of removed ids that the clock has not passed; and the highest of all the others.
         self._ahead: dict[str, int] = {}
-        self._floor = 0
+        self._floor = floor
 
     def of(self, task_id: str) -> int:
         """A version that none of this id's has gone beyond."""

@@ -17,17 +17,21 @@ class Forkable(Protocol):
 
 
 class Refusal:
-    """What stands in the place of the lock in a forked child."""
+    """What stands in the place of the lock in a forked child; ``where`` is the store."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
 
     def __enter__(self) -> NoReturn:
         raise NotTheServer(
-            "This process was forked from the one that holds the tasks of memory://, and no viewer is connected to "
-            "it. Run the job on a thread of the server, or set REALTIME_REGISTRY to a store that processes share."
+            f"This process was forked from the one that holds the tasks of {self._where}, and no viewer is connected "
+            "to it. Run the job on a thread of the server, or set REALTIME_REGISTRY to a store that processes share."
         )
 
     def __exit__(self, *_: object) -> None: ...
 
-    acquire = __enter__
+    def acquire(self) -> NoReturn:
+        self.__enter__()
 
     def release(self) -> NoReturn:
         """As of any lock that is not held."""

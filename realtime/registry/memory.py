@@ -44,6 +44,9 @@ class MemoryRegistry(Registry):
     says that viewers come to the child (a server that loads the app and then forks). It then begins anew, empty.
     """
 
+    #: What ``REALTIME_REGISTRY`` says.
+    _where = "memory://"
+
     def __init__(
         self,
         *,
@@ -310,22 +313,22 @@ class MemoryRegistry(Registry):
 
     def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
         """Remove those of the finished tasks that are still there; tell it."""
-        removed: list[Removed] = []
         with self._lock:
             now = int(self._clock() * 1e6)
-            for task in tasks:
-                if self._tasks.get(task.task_id) is task:
-                    info = task.info
-                    gone = Removed(task.task_id, info.user_id, info.groups, info.epoch, task.version + 1)
-                    self._news.append(task)
-                    self._floors.remember(task.task_id, gone.version, now)
-                    del self._tasks[task.task_id]
-                    self._outputs.pop(task.task_id, None)
-                    removed.append(gone)
+            removed = [self._drop(task, now) for task in tasks if self._tasks.get(task.task_id) is task]
             self._settle()
         for gone in removed:
             self._tell_removed(gone)
         return removed
+
+    def _drop(self, task: Task, now: int) -> Removed:
+        """Let go of a task that is there. Called with the lock held."""
+        gone = Removed.of(task)
+        self._news.append(task)
+        self._floors.remember(task.task_id, gone.version, now)
+        del self._tasks[task.task_id]
+        self._outputs.pop(task.task_id, None)
+        return gone
 
     # Reading.
 
@@ -392,6 +395,6 @@ class MemoryRegistry(Registry):
     def after_fork(self) -> None:
         """See `forks`. The lock of before may be held by a thread that is not there any more."""
         self._adopting = self._new_lock()
-        self._lock = Refusal()
+        self._lock = Refusal(self._where)
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self._forked = True

@@ -36,6 +36,12 @@ class Stream:
         """The offset of the first byte that is still kept."""
         return self.end - len(self._bytes)
 
+    def resume(self, offset: int) -> None:
+        """Go on at an offset. What is not written up to there is gone, and all before it."""
+        if offset != self.end:
+            self._bytes.clear()
+            self.end = offset
+
     def append(self, data: bytes) -> int:
         """Write; returns the new end."""
         self._bytes += data

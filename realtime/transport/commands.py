@@ -47,6 +47,8 @@ class Commands:
         # The registry of now: a `Realtime` may act for another app later.
         self._registry = operations.registry
         self._hub = hub
+        #: Whether an answer may wait for a disk or a network.
+        self.wait = self._registry.waits
         self._known: dict[str, Callable[[Viewer, Any], Answer]] = {
             protocol.SUBSCRIBE: self._subscribe,
             protocol.UNSUBSCRIBE: self._unsubscribe,

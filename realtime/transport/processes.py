@@ -15,15 +15,16 @@ _told = False
 
 
 def refuse_multiprocess(environ: Environ, config: Config) -> None:
-    """Raise `SeveralProcesses` when the server has several worker processes and tasks live in one (``memory://``).
+    """Raise `SeveralProcesses` when the server has several worker processes and tasks live in one (``memory://``,
+    ``sqlite:///``).
 
     A viewer would see the tasks of the worker that it happens to be connected to, and nothing of the others: better no
     answer than half of one. ``wsgi.multiprocess`` is the server's own word for it (PEP 3333). The log has it once.
     """
     global _told
-    if not environ.get("wsgi.multiprocess") or not config.registry.startswith("memory:"):
+    if not environ.get("wsgi.multiprocess") or not config.registry.startswith(("memory:", "sqlite:")):
         return
-    error = SeveralProcesses()
+    error = SeveralProcesses(config.registry.partition(":")[0])
     if not _told:
         _told = True
         log.critical("%s", error)

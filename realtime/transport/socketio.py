@@ -71,6 +71,7 @@ class SocketIOTransport:
         self._concurrency = concurrency
         self._hub = hub
         self._commands = commands
+        self._ask: Callable[[Callable[[], Any]], Any] = concurrency.execute if commands.wait else lambda ask: ask()
         self._authorise = authorise
         #: Whether `authorise` runs code of the user's. The trip to a native thread is a third of what a connect costs.
         self._may_block = may_block
@@ -263,7 +264,7 @@ class SocketIOTransport:
         session, manager = viewer.session, self._server.manager
         try:
             # It is in its rooms, and is read for now: a change in between is told twice, never lost.
-            snapshot, owed = self._commands.snapshot(viewer.grant, auth)
+            snapshot, owed = self._ask(lambda: self._commands.snapshot(viewer.grant, auth))
             # Nothing precedes the answer: only then does python-socketio know of the session, for a host's broadcasts.
             self._send(connection, socketio_packet.CONNECT, {"sid": session})
             manager.basic_enter_room(session, self._namespace, None, eio_sid=connection)
@@ -333,7 +334,7 @@ class SocketIOTransport:
             self._spend(viewer)
             if not isinstance(data, list) or not data or not isinstance(data[0], str):
                 raise InvalidValue("event", "a name is missing")
-            answer = self._commands.answer(viewer, data[0], data[1] if len(data) > 1 else None)
+            answer = self._ask(lambda: self._commands.answer(viewer, data[0], data[1] if len(data) > 1 else None))
         except RealtimeError as error:
             answer = {"ok": False, "error": {"code": error.code, "message": str(error)}}
         except Exception:

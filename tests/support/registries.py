@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from realtime.registry.base import Registry, Removed
 from realtime.registry.memory import MemoryRegistry
+from realtime.registry.sqlite import SqliteRegistry
 from realtime.task import Task
 
 
@@ -15,9 +17,14 @@ def open_memory(folder: Path, **settings: Any) -> Registry:
     return MemoryRegistry(**settings)
 
 
+def open_sqlite(folder: Path, **settings: Any) -> Registry:
+    """In a file of its own."""
+    return SqliteRegistry(folder / f"{secrets.token_hex(8)}.db", **settings)
+
+
 #: How to open each registry, given a folder of the test's own, ``clock`` and what of ``retention``, ``max_tasks`` and
 #: ``max_tasks_per_user`` is not to be as usual.
-OPENERS: dict[str, Callable[..., Registry]] = {"memory": open_memory}
+OPENERS: dict[str, Callable[..., Registry]] = {"memory": open_memory, "sqlite": open_sqlite}
 
 
 class OpenRegistry(Protocol):

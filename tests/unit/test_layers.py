@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "realtime"
 
 #: A module may import modules of lower layers and its siblings. A folder's layer is that of all its modules.
 LAYERS = {
-    0: ("errors", "config", "concurrency"),
+    0: ("errors", "config", "concurrency", "pool"),
     1: ("task", "progress", "values", "protocol", "auth"),
     2: ("registry",),
     3: ("hub", "outbox", "viewer", "frames", "flush", "rooms", "metrics"),

@@ -1,0 +1,61 @@
+"""What becomes of the tasks in a file when a new process opens it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ..errors import RegistryUnavailable
+from ..task import FAILED, Task, TaskFailure
+from .floors import Floors
+from .memory import MemoryRegistry
+from .output import Stream
+from .taskfile import Statement, TaskFile, updated
+from .transitions import ended
+
+#: How a task ends whose process went away.
+WORKER_LOST: Final = TaskFailure(
+    None, "The job's worker went away and did not come back. Start it again.", "worker_lost", True
+)
+
+
+def recover(file: TaskFile, memory: MemoryRegistry, now: float, tail: int) -> tuple[list[Task], int]:
+    """Bring the tasks of a file to memory, which is new. Returns those that end now, and the number of the last end.
+
+    Who worked on what is unfinished went away with the last process. (A worker elsewhere has a lease, and its task
+    will wait for that.) Those tasks fail, in the file first. Raises `ConfigError`, `RegistryUnavailable`.
+    """
+    memory.epoch, memory._floors = file.epoch, Floors(file.floor)
+    outputs: dict[int, dict[str, Stream]] = {}
+    for order, name, start, data in file.output():
+        stream = outputs.setdefault(order, {}).setdefault(name, Stream(tail))
+        stream.resume(start)
+        stream.append(data)
+    tasks: list[Task] = []
+    unfinished: list[Task] = []
+    last_end = 0
+    for task, number in file.tasks():
+        (tasks if task.finished else unfinished).append(task)
+        last_end = max(last_end, number or 0)
+    statements: list[Statement] = [("DELETE FROM output WHERE ord NOT IN (SELECT ord FROM tasks)", ())]
+    lost: list[Task] = []
+    for task in unfinished:
+        # Progress that was seen and is not in the file had versions, too: the clock is past them.
+        version = max(task.version, int(now * 1e6) - 1)
+        size = sum(stream.end for stream in outputs.get(task.info.order, {}).values())
+        known = msgspec.structs.replace(task, version=version, output_size=size, output_more=0)
+        lost.append(ended(known, now, FAILED, failure=WORKER_LOST))
+        last_end += 1
+        statements.append(updated(lost[-1], last_end))
+    try:
+        file.write(statements, durable=True)
+    except Exception as error:
+        raise RegistryUnavailable(f"The file of tasks {file.path} cannot be written: {error}.") from error
+    for task in tasks + lost:
+        memory._tasks[task.task_id] = task
+        if task.info.order in outputs:
+            memory._outputs[task.task_id] = outputs[task.info.order]
+        memory._catalogue.follow(task, task)
+        memory._last_order = max(memory._last_order, task.info.order)
+    return lost, last_end
