@@ -47,7 +47,11 @@ class Wire:
         )
         #: All text and binary frames that came, in order.
         self.frames: list[str | bytes] = []
-        opening = self.receive()
+        try:
+            opening = self.receive()
+        except BaseException:
+            self.close()
+            raise
         assert isinstance(opening, str)
         assert opening.startswith("0{"), opening
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
@@ -19,6 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime.errors import InvalidValue, TaskAlreadyFinished, TaskExists, TaskNotFound
 from realtime.registry.base import Registry, Removed
+from realtime.registry.recovery import WORKER_LOST
+from realtime.registry.sqlite import SqliteRegistry
 from realtime.task import NewTask, Task, TaskFailure, TaskStatus
 from support.clock import Clock
 from support.registries import OPENERS, Told
@@ -52,6 +55,7 @@ class Model:
         self.silent: float | None = None
         self.over = 0.0
         self.result: Any = None
+        self.failure: TaskFailure | None = None
 
     def touch(self, now: float) -> None:
         self.version += 1
@@ -81,6 +85,7 @@ class Model:
     def end(self, now: float, status: str, result: Any = None) -> None:
         self.touch(now)
         self.status, self.result = status, result
+        self.failure = FAILURE if status == "failed" else None
         self.ended, self.over = self.updated, self.updated + RETENTION
         if status == "completed":
             self.percent = 100.0
@@ -290,6 +295,10 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
+        due = self.drop_the_due()
+        assert [removed.task_id for removed in self.registry.expire()] == due
+
+    def drop_the_due(self) -> list[str]:
         due: list[str] = []
         for task_id in self.ends:
             model = self.tasks[task_id]
@@ -301,7 +310,7 @@ class RegistryMachine(RuleBasedStateMachine):
                 due.append(task_id)
         for task_id in due:
             self.drop(task_id)
-        assert [removed.task_id for removed in self.registry.expire()] == due
+        return due
 
     # What must be so after each of these.
 
@@ -314,7 +323,7 @@ class RegistryMachine(RuleBasedStateMachine):
         assert (task.info.created, task.info.started) == (model.created, model.started)
         assert (task.updated, task.completed) == (model.updated, model.ended)
         assert (task.cancel_requested, task.info.stalled) == (model.asked, model.silent)
-        assert (task.result, task.error) == (model.result, FAILURE if model.status == "failed" else None)
+        assert (task.result, task.error) == (model.result, model.failure)
         assert task.epoch == self.registry.epoch
 
     @invariant()
@@ -359,6 +368,57 @@ def test_a_registry_does_what_the_model_does(kind: str, tmp_path: Path) -> None:
 
     class Machine(RegistryMachine):
         open = staticmethod(lambda **given: OPENERS[kind](tmp_path, **given))
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )
+
+
+def test_a_file_remembers_what_the_model_does(tmp_path: Path) -> None:
+    """The same with a registry in a file that is closed and opened again at any time: what has ended is as it was, what
+    has not has lost its worker, pages and bounds go on, and no version comes twice."""
+    paths = (tmp_path / f"{number}.db" for number in itertools.count())
+
+    class Machine(RegistryMachine):
+        @staticmethod
+        def open(**given: Any) -> Registry:
+            return SqliteRegistry(next(paths), **given)
+
+        @rule()
+        def restart(self) -> None:
+            registry = self.registry
+            assert isinstance(registry, SqliteRegistry)
+            epoch = registry.epoch
+            registry.close()
+            self.everything_was_told_once()
+            self.registry = SqliteRegistry(registry._path, **registry._settings)
+            self.told = Told(self.registry)
+            self.gone, self.changes = [], 0
+            for task_id, model in self.tasks.items():
+                if model.ended is not None:
+                    model.over = model.ended + RETENTION
+                    continue
+                model.version = max(model.version, int(self.clock.now * 1e6) - 1)
+                model.end(self.clock.now, "failed")
+                model.failure = WORKER_LOST
+                self.highest[task_id] = model.version
+                self.changes += 1
+                self.ends.append(task_id)
+            for user in ("ada", "grace", None):
+                for _ in range(len(self.ends)):  # it makes room for one
+                    self.make_room(user)
+            self.drop_the_due()
+            self.went_back = True  # one number stands for all removed ids
+            assert self.registry.epoch == epoch
+            # Those of several users leave in no order among each other.
+            self.told.removed.sort(key=lambda gone: (gone.task_id, gone.version))
+            self.gone.sort()
 
     run_state_machine_as_test(
         Machine,
