@@ -3,7 +3,8 @@
     python tests/bench/ingest.py
 
 Prints medians in µs of CPU time for one task among 100, 10,000 and 100,000, their ratio to the first, the bytes that a
-task takes in memory, and how long a garbage collection is with so many of them. It decides nothing: on a machine with
+task takes in memory, and how long a garbage collection is with so many of them; then what it costs with tasks in a file
+(of the temporary folder's disk). It decides nothing: on a machine with
 other work, look at the smallest numbers of several runs.
 """
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 import gc
 import statistics
 import sys
+import tempfile
+import threading
 import time
 import timeit
 import tracemalloc
@@ -22,10 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from realtime.registry.base import Update
 from realtime.registry.memory import MemoryRegistry
+from realtime.registry.sqlite import SqliteRegistry
 from realtime.task import NewTask
 
 SIZES = (100, 10_000, 100_000)
 LOOP, REPEAT = 20_000, 15
+#: Tasks that each thread creates and ends, with tasks in a file.
+LIVES = 100
 
 
 def filled(size: int) -> MemoryRegistry:
@@ -80,6 +86,33 @@ def measure(size: int) -> dict[str, float]:
     }
 
 
+def in_a_file(folder: Path) -> None:
+    """The same update with tasks in a file, and how many lives of a task several threads store in a second."""
+    registry = SqliteRegistry(folder / "tasks.db", max_tasks_per_user=10_000_000)
+    registry.create(NewTask("a", "user-7", ("team:7",), "Export", total=1_000_000, unit="rows"))
+    update = registry.update
+    cost = microseconds(lambda: update("a", None, None, None, 40.0))
+    print(f"\nin a file: update(percent) {cost:.3f} µs of this thread")
+    for threads in (1, 4, 16, 64):
+        together = threading.Barrier(threads + 1)
+
+        def lives(name: str, together: threading.Barrier = together) -> None:
+            together.wait()
+            for number in range(LIVES):
+                registry.create(NewTask(f"{name}-{number}", name))
+                registry.complete(f"{name}-{number}", None)
+            together.wait()
+
+        for number in range(threads):
+            threading.Thread(target=lives, args=(f"{threads}-{number}",), daemon=True).start()
+        together.wait()
+        began = time.monotonic()
+        together.wait()
+        took = time.monotonic() - began
+        print(f"{threads:3} threads: {threads * LIVES / took:8,.0f} creations and as many ends a second")
+    registry.close()
+
+
 def memory(size: int) -> None:
     tracemalloc.start()
     registry = MemoryRegistry(max_tasks=size, max_tasks_per_user=size)
@@ -101,6 +134,8 @@ def main() -> None:
         cells = "".join(f"{result[name]:>10.3f} (×{result[name] / first:4.2f})" for result in results)
         print(f"{name:28}{cells}")
     memory(SIZES[-1])
+    with tempfile.TemporaryDirectory() as folder:
+        in_a_file(Path(folder))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 import realtime.hub
 from realtime.auth import Grant
 from realtime.config import Config
-from realtime.errors import ConfigError, RegistryUnavailable, TicketExpired, TicketInvalid
+from realtime.errors import ConfigError, RegistryUnavailable, SeveralProcesses, TicketExpired, TicketInvalid
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import Task
 from realtime.transport import http, processes
@@ -669,7 +669,9 @@ class TestSeveralProcesses:
         assert site.get("/static/realtime.js", None, wsgi__multiprocess=True).status_code == 200
 
     def test_a_store_that_processes_share_is_no_error(self) -> None:
-        """Only `memory://` is one process's own."""
+        """Only `memory://` is one process's own, and a file."""
+        with pytest.raises(SeveralProcesses, match="sqlite://"):
+            processes.refuse_multiprocess({"wsgi.multiprocess": True}, Config(registry="sqlite:///tasks.db"))
         processes.refuse_multiprocess({"wsgi.multiprocess": True}, Config(registry="redis://host"))
         processes.refuse_multiprocess({"wsgi.multiprocess": False}, Config())
         processes.refuse_multiprocess({}, Config())

@@ -324,3 +324,16 @@ def test_a_reused_id_begins_anew(house: House) -> None:
     outbox.take()
     house.hub.flush()
     assert ("output", (0, "a second life")) in told(outbox)
+
+
+def test_a_stream_goes_on_at_an_offset() -> None:
+    """What was before a gap is gone; where there is none, it stays."""
+    stream = Stream(100)
+    stream.resume(7)
+    stream.append(b"one")
+    stream.resume(10)
+    stream.append(b"two")
+    assert (stream.start, stream.read(0, 99, 99).data) == (7, b"onetwo")
+    stream.resume(50)
+    stream.append(b"three")
+    assert (stream.start, stream.end, stream.read(0, 99, 99).data) == (50, 55, b"three")

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
 
+from realtime import Realtime, concurrency
 from realtime.config import Config
 from realtime.errors import ConfigError, NotTheServer, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
 from realtime.registry import journal, open_registry, taskfile
@@ -830,6 +832,31 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 # The configuration.
+
+
+def test_an_app_has_its_file_in_its_instance_folder(tmp_path: Path) -> None:
+    """It is made at the first task, and the hub's thread is the concurrency's to tell."""
+    app = flask.Flask("instance", instance_path=str(tmp_path / "instance"))
+    app.config["REALTIME_REGISTRY"] = "sqlite:///tasks.db"
+    rt = Realtime(app)
+    assert not (tmp_path / "instance").exists()
+    rt.create_task("a", "ada")
+    assert read(tmp_path / "instance" / "tasks.db", "SELECT task_id FROM tasks") == [("a",)]
+    assert rt.registry.may_wait == rt.concurrency.may_wait
+    rt.registry.close()
+
+
+def test_only_the_hub_thread_of_our_own_server_may_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a server of the host's, views run on it, and what they are told is done must be done."""
+    eventlet_mode = concurrency.EventletConcurrency(4)
+    here = True
+    monkeypatch.setattr(eventlet_mode, "on_hub", lambda: here)
+    assert eventlet_mode.may_wait()
+    monkeypatch.setattr(concurrency, "_server_mode", "eventlet")
+    assert not eventlet_mode.may_wait()
+    here = False
+    assert eventlet_mode.may_wait()
+    assert concurrency.ThreadingConcurrency().may_wait()
 
 
 @pytest.mark.parametrize(
