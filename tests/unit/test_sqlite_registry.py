@@ -660,12 +660,11 @@ from realtime.task import NewTask
 
 registry = SqliteRegistry(Path(sys.argv[1]))
 registry.create(NewTask("a", "ada"))
-child = os.fork()  # it outlives us, as a worker of multiprocessing may
-if child == 0:
+if os.fork() == 0:  # it outlives us, as a worker of multiprocessing may
+    print(os.getpid(), flush=True)  # now it has let go of the lock
     os.close(1)
     sys.stdin.read()
     os._exit(0)
-print(child, flush=True)
 sys.stdin.read()
 """
 
