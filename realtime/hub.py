@@ -1,10 +1,10 @@
 """Who watches what, which tasks are dirty, and one flusher that brings the two together.
 
 The way of a change: `Hub.mark` (any thread, no lock) notes that a task is dirty and wakes the flusher. The flusher
-waits until the flush interval since the last flush is over (not at all after a quiet time, nor for the end of a
-task), gives every viewer the dirty ids it may see, encodes each dirty task **once**, and hands each viewer that can
-take it the newest snapshots. A viewer that cannot keeps only the ids: between two flushes only the newest snapshot of
-a task waits (conflation), and memory per viewer is bounded by the tasks it watches.
+waits until the flush interval since the last flush is over (`pacing`; not at all after a quiet time, nor for the end
+of a task), gives every viewer the dirty ids it may see, encodes each dirty task **once**, and hands each viewer that
+can take it the newest snapshots. A viewer that cannot keeps only the ids: between two flushes only the newest snapshot
+of a task waits (conflation), and memory per viewer is bounded by the tasks it watches.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .errors import LimitReached
 from .flush import Flush, Told
 from .frames import Frame
 from .metrics import Metrics
+from .pacing import Pacing
 from .protocol import NAMESPACE, output_room, task_room
 from .registry.base import Registry, Removed
 from .rooms import Rooms, rooms_for, rooms_of
@@ -39,7 +40,7 @@ class Hub:
     ) -> None:  # fmt: skip
         self._registry = registry
         self._concurrency = concurrency
-        self._interval = flush_interval
+        self._pacing = Pacing(flush_interval)
         self._viewer_timeout = viewer_timeout
         #: Makes the frame of an event's name and the JSON of its payload.
         self.make_frame: Callable[[str, bytes], Frame] = partial(Frame, namespace)
@@ -67,7 +68,7 @@ class Hub:
         #: Since the start: snapshots encoded, flushes made, frames handed over; viewers that came, and that went.
         self.encodes = self.flushes = self.pushes = self.joined = self.left = 0
         self.metrics: Metrics | None = None
-        registry.on_change = self.mark
+        registry.on_change, registry.noted = self.mark, self._dirty
         registry.on_remove = self.mark_removed
         registry.on_output = self.mark_output
         registry.pinned = self.owes
@@ -290,22 +291,21 @@ class Hub:
     def _run(self) -> None:
         event = self._event
         assert event is not None
-        last = swept = 0.0
+        swept = 0.0
         while self._running:
             event.wait(1.0)  # the sweep's interval; a mark ends it
             event.clear()
             # Now it is awake, and marks set the event no more: until the tick only an end wakes it.
             while self._awake and not self._urgent:
-                rest = last + self._interval - time.monotonic()
-                if rest <= 0:
+                if (rest := self._pacing.rest()) <= 0:
                     break
                 event.wait(rest)
                 event.clear()
             self._awake = self._urgent = False
             try:
-                now = time.monotonic()
+                now, spent = time.monotonic(), time.thread_time()
                 if self.flush():  # a look that found nothing makes the next change wait for no tick
-                    last = now
+                    self._pacing.flushed(now, time.thread_time() - spent)
                 if now - swept >= 1.0:
                     swept = now
                     self._sweep()

@@ -41,7 +41,6 @@ def update_task_progress(
     task_id: TaskId,
     progress: str | float | None = None,
     message: str | None = None,
-    *,
     current: float | None = None,
     total: float | None = None,
     percent: float | None = None,
@@ -51,9 +50,8 @@ def update_task_progress(
 ) -> Task:
     """Say how far a task is: see `Realtime.update_task_progress`."""
     return _realtime().update_task_progress(
-        task_id, progress, message, current=current, total=total, percent=percent, advance=advance, unit=unit,
-        metadata=metadata,
-    )  # fmt: skip
+        task_id, progress, message, current, total, percent, advance, unit, metadata
+    )
 
 
 def update_many(updates: Iterable[tuple[TaskId, str | float | Mapping[str, Any]]]) -> list[Task | RealtimeError]:

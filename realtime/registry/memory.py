@@ -135,10 +135,9 @@ class MemoryRegistry(Registry):
             self._release_if_held()
             raise
         self._release()
-        on_change = self.on_change
-        if on_change is not None:
+        if task_id not in self.noted and self.on_change is not None:
             try:
-                on_change(new, False)
+                self.on_change(new, False)
             except Exception:
                 _log.exception("Telling a change of the task %s failed", task_id)
         return new
@@ -179,11 +178,11 @@ class MemoryRegistry(Registry):
         self._tell_some(made[first:])
 
     def _tell_some(self, made: Iterable[Task | RealtimeError]) -> None:
-        on_change = self.on_change
+        on_change, noted = self.on_change, self.noted
         if on_change is None:
             return
         for task in made:
-            if type(task) is Task:
+            if type(task) is Task and task.task_id not in noted:
                 try:
                     on_change(task, False)
                 except Exception:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from ..errors import InvalidValue, TaskAlreadyFinished
 from ..progress import MAX_NUMBER, SAMPLE_INTERVAL, Pace, percent_of, sampled
@@ -61,13 +61,27 @@ def updated(
 
     Raises `TaskAlreadyFinished`, and `InvalidValue` if the sum goes beyond `MAX_NUMBER`.
     """
-    if task.finished:
-        raise TaskAlreadyFinished(task.task_id, task.status)
     info = task.info
     pace = task.pace
     stamp = task.updated
     if now > stamp:  # A clock that steps back does not take the task with it.
         stamp = now
+    if (  # Most updates: what they change is named here, and the rest copied as a whole, which is less work.
+        message is not None
+        and current is None
+        and percent is None
+        and advance is None
+        and total is None
+        and unit is None
+        and metadata is None
+        and task.status is PROCESSING
+        and info.stalled is None
+        and not task.output_more
+        and (pace is None or 0.0 <= now - pace.at < SAMPLE_INTERVAL)
+    ):
+        return replace(task, version=task.version + 1, message=message, updated=stamp)
+    if task.finished:
+        raise TaskAlreadyFinished(task.task_id, task.status)
     if info.started is None:
         info = _changed_info(task, unit=unit, metadata=metadata, started=stamp)
         if pace is not None:  # The wait before the start is no work.
@@ -101,8 +115,14 @@ def updated(
             pace = sampled(pace, now, current, False)
     elif percent is not None and (pace is None or not 0.0 <= now - pace.at < SAMPLE_INTERVAL):
         pace = sampled(pace, now, percent, True)
+    version = task.version + 1
+    if info is task.info and not task.output_more:
+        return replace(
+            task, version=version, message=message, current=current, total=total, percent=percent, pace=pace,
+            updated=stamp,
+        )  # fmt: skip
     return Task(
-        task.task_id, info, PROCESSING, False, task.version + 1, message, current, total, percent, pace, stamp,
+        task.task_id, info, PROCESSING, False, version, message, current, total, percent, pace, stamp,
         task.cancel_requested, task.output_size + task.output_more,
     )  # fmt: skip
 
@@ -158,12 +178,12 @@ def written(task: Task, size: int) -> Task:
     """The record after ``size`` bytes of output; of the same version. Raises `TaskAlreadyFinished`."""
     if task.finished:
         raise TaskAlreadyFinished(task.task_id, task.status)
-    return msgspec.structs.replace(task, output_more=task.output_more + size)
+    return replace(task, output_more=task.output_more + size)
 
 
 def _next(task: Task, **changes: Any) -> Task:
     size = task.output_size + task.output_more
-    return msgspec.structs.replace(task, version=task.version + 1, output_size=size, output_more=0, **changes)
+    return replace(task, version=task.version + 1, output_size=size, output_more=0, **changes)
 
 
 def _changed_info(

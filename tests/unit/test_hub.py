@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import realtime.hub
+import realtime.pacing
 from realtime.config import Config
 from realtime.errors import LimitReached
 from realtime.hub import Hub, Viewer
@@ -286,6 +287,32 @@ class TestTelling:
         house.operations.remove_task("a")
         assert (idle._dirty, idle._removed) == ({}, {})
 
+    def test_of_many_updates_between_two_flushes_the_hub_is_told_of_one(self, house: House) -> None:
+        """The others find the task noted. After the flush has taken it, the next one is told of again."""
+        _, outbox = house.viewer("ann")
+        told: list[int] = []
+        mark = house.registry.on_change
+        assert mark is not None
+
+        def count(task: Task, created: bool) -> None:
+            told.append(task.version - first)
+            mark(task, created)
+
+        first = house.operations.create_task("a", "ann").version
+        house.hub.flush()
+        outbox.take()
+        house.registry.on_change = count
+        for _ in range(2):
+            for number in range(5):
+                house.operations.update_task_progress("a", f"step {number}")
+            house.operations.update_many([("a", "step 5"), ("a", "step 6")])
+            house.hub.flush()
+            [(_, payload)] = outbox.take()
+            assert payload["progress"]["message"] == "step 6"
+        house.operations.update_task_progress("a", "the last")
+        house.operations.complete_task("a")
+        assert told == [1, 8, 15, 16]
+
     def test_a_failing_flush_keeps_what_was_dirty(self, house: House) -> None:
         """A packet that cannot be made is made later; nobody's news are lost."""
         _, outbox = house.viewer("ann")
@@ -338,7 +365,6 @@ class TestBounds:
         _, outbox = house.viewer("ann")
         house.operations.create_task("small", "ann")
         house.operations.create_task("big", "ann", metadata={"fill": "x" * 15_000})
-        house.hub._interval = 0
         real = Task.encode_push
 
         def bloated(task: Task) -> bytes:
@@ -673,7 +699,7 @@ class TestEnds:
         """It is owed something and its flush has been in flight for too long; not a moment before."""
         house, _ = self.small()
         now = 1_000.0
-        monkeypatch.setattr(realtime.hub, "time", SimpleNamespace(monotonic=lambda: now))
+        monkeypatch.setattr(realtime.hub, "time", SimpleNamespace(monotonic=lambda: now, thread_time=lambda: 0.0))
         closed: list[tuple[Viewer, str]] = []
         house.hub.close_viewer = lambda viewer, reason: closed.append((viewer, reason))
         viewer, outbox = house.viewer("ann")
@@ -782,12 +808,17 @@ class Loop:
         #: When packets were handed over, in seconds since the start.
         self.pushed: list[float] = []
         self.script: list[Callable[[], None]] = []
-        patch.setattr(realtime.hub, "time", SimpleNamespace(monotonic=lambda: self.now))
+        #: CPU seconds that this thread has taken; each encoding is to take ``cost`` of them.
+        self.spent = self.cost = 0.0
+        clock = SimpleNamespace(monotonic=lambda: self.now, thread_time=lambda: self.spent)
+        patch.setattr(realtime.hub, "time", clock)
+        patch.setattr(realtime.pacing, "time", clock)
         house.concurrency.on_wait = self._wait
         make = house.hub.make_frame
 
         def note(event: str, payload: bytes) -> Any:
             self.pushed.append(round(self.now - START, 6))
+            self.spent += self.cost
             return make(event, payload)
 
         house.hub.make_frame = note
@@ -876,6 +907,20 @@ class TestFlusher:
         loop.run()
         assert loop.pushed == [5.0, 5.05, 5.10]
         assert loop.waits[1:4] == [1.0, 0.04, 0.02]
+
+    def test_flushes_that_cost_much_come_less_often(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
+        """A fifth of a core is theirs, and the rest is left for updates, requests and connects; an end comes at once
+        all the same."""
+        loop.cost = 0.02
+        change = self.update(house, outbox)
+        loop.at(5.0, change)
+        loop.at(5.05, change)
+        loop.at(5.10)
+        loop.at(5.11, change)
+        loop.at(5.12, lambda: house.operations.complete_task("a"))
+        loop.run()
+        assert loop.pushed == [5.0, 5.10, 5.12]
+        assert loop.waits[1:3] == [1.0, 0.05]
 
     def test_an_end_does_not_wait_for_the_tick(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
         """A terminal state wakes the flusher now."""
@@ -1042,7 +1087,7 @@ class TestWaiting:
     def test_old_news_do_not_end_it(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         """A wake-up that does not make the condition true goes back to waiting, for the rest of the time."""
         now = START
-        monkeypatch.setattr(realtime.hub, "time", SimpleNamespace(monotonic=lambda: now))
+        monkeypatch.setattr(realtime.hub, "time", SimpleNamespace(monotonic=lambda: now, thread_time=lambda: 0.0))
         waits: list[float | None] = []
 
         def woken(timeout: float | None) -> bool:

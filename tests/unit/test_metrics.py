@@ -101,6 +101,7 @@ class TestMeasuring:
         """A million updates between two flushes are measured as one wake-up, and cost as if nothing were."""
         house.viewer("ann")
         house.operations.create_task("a", "ann")
+        house.hub.flush()
         woken: list[bool] = []
         monkeypatch.setattr(Metrics, "woken", lambda self: woken.append(True))
         house.hub._awake = False
