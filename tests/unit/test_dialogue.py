@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from realtime.transport.dialogue import Dialogue
+from support.frame_strategies import Conversation, conversations, cut
+from support.rfc6455 import judge, read_answer
 
 LIMIT = 1_000
 
@@ -30,6 +33,7 @@ def close_code(dialogue: Dialogue) -> int | None:
     return int.from_bytes(answer[2:4], "big")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 300), max_size=20), st.integers(1, 40))
 def test_messages_come_whole_however_they_are_cut(sizes: list[int], step: int) -> None:
     """In fragments, with control frames between them, in pieces of any size from the network."""
@@ -52,6 +56,32 @@ def test_messages_come_whole_however_they_are_cut(sizes: list[int], step: int) -
     assert answer.count(b"\x8a\x01p") == len(sent)
 
 
+@settings(deadline=None, max_examples=300)
+@given(conversations(LIMIT), st.lists(st.integers(1, 700), max_size=4))
+def test_all_ends_as_rfc_6455_says(wire: Conversation, places: list[int]) -> None:
+    """The same messages, pongs and close code as the model's, wherever the network cuts the bytes."""
+    verdict = judge(wire, LIMIT, lambda text: text[:1] in tuple("123456"))
+    dialogue = Dialogue(LIMIT)
+    messages: list[str | bytes] = []
+    said, over = b"", False
+    for piece in cut(wire, places):
+        messages += dialogue.receive(piece)
+        answer, ended = dialogue.outgoing()
+        assert not (over and answer), "something follows the end"
+        said, over = said + answer, over or ended
+    answered = read_answer(said)
+    assert messages == verdict.messages
+    assert answered.pongs == verdict.pings
+    assert answered.messages == []
+    if answered.code is None:
+        assert not verdict.codes or verdict.unsure
+        assert not over
+    else:
+        assert answered.code in verdict.codes
+        assert over
+
+
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_nothing_that_comes_in_raises(noise: bytes) -> None:
     """Garbage ends in silence or in a close frame with one of the codes that say what was wrong."""
@@ -94,6 +124,49 @@ def test_the_right_code_ends_it(data: bytes, code: int) -> None:
     dialogue = Dialogue(LIMIT)
     assert dialogue.receive(data) == []
     assert close_code(dialogue) == code
+
+
+def test_what_follows_a_wrong_message_is_not_answered() -> None:
+    """The network may bring both at once; the code is that of what came first."""
+    dialogue = Dialogue(LIMIT)
+    behind = frame(Opcode.PING, b"p") + frame(Opcode.TEXT, b"4\xff") + frame(Opcode.CLOSE, b"\x03\xe8")
+    assert dialogue.receive(frame(Opcode.TEXT, b"3") + frame(Opcode.TEXT, b"xyz") + behind) == ["3"]
+    assert close_code(dialogue) == 1002
+
+
+def test_a_control_frame_finds_room_in_a_long_message() -> None:
+    """The limit is one of the message; a ping between its fragments is no part of it."""
+    dialogue = Dialogue(LIMIT)
+    almost = frame(Opcode.TEXT, b"4" * (LIMIT - 1), fin=False)
+    assert dialogue.receive(almost + frame(Opcode.PING, b"p" * 125)) == []
+    assert dialogue.outgoing() == (b"\x8a\x7d" + b"p" * 125, False)
+    assert dialogue.receive(frame(Opcode.CONT, b"4")) == ["4" * LIMIT]
+    assert dialogue.receive(almost + frame(Opcode.CONT, b"44")) == []
+    assert close_code(dialogue) == 1009
+
+
+def test_a_close_may_come_between_fragments() -> None:
+    """The message never ends then; the closing handshake does."""
+    dialogue = Dialogue(LIMIT)
+    assert dialogue.receive(frame(Opcode.TEXT, b"4", fin=False) + frame(Opcode.CLOSE, b"\x03\xe9")) == []
+    assert close_code(dialogue) == 1001
+
+
+def test_empty_fragments_cost_nothing() -> None:
+    """Of a message that never ends nothing is kept but its bytes, and of those there is a limit."""
+    dialogue = Dialogue(LIMIT)
+    dialogue.receive(frame(Opcode.TEXT, b"4", fin=False))
+    piece = frame(Opcode.CONT, b"", fin=False) * 1_000
+    dialogue.receive(piece)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(30):
+            assert dialogue.receive(piece) == []
+        assert tracemalloc.get_traced_memory()[0] - before < 50_000
+    finally:
+        tracemalloc.stop()
+    assert dialogue.receive(frame(Opcode.CONT, b"2")) == ["42"]
 
 
 def test_a_close_of_ours_is_sent_once() -> None:
