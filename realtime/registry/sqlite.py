@@ -293,10 +293,9 @@ class SqliteRegistry(MemoryRegistry):
             self._await(other, task_id)
         if self._journal.asleep:
             self._journal.wake()
-        on_change = self.on_change
-        if on_change is not None:
+        if task_id not in self.noted and self.on_change is not None:
             try:
-                on_change(new, False)
+                self.on_change(new, False)
             except Exception:
                 _log.exception("Telling a change of the task %s failed", task_id)
         return new
