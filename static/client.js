@@ -4,6 +4,7 @@ import { chunks, isTaskId } from "./chunks.js";
 import { Connection } from "./connection.js";
 import { NotFound, RealtimeError } from "./errors.js";
 import { Listeners } from "./listeners.js";
+import { Outputs } from "./outputs.js";
 import { Paging } from "./paging.js";
 import { COMMANDS, EVENTS, PROTOCOL_VERSION } from "./protocol.js";
 import { fetchResult } from "./results.js";
@@ -25,6 +26,7 @@ export class Client {
   #address;
   #connection;
   #subscriptions;
+  #outputs;
   #lists;
   #paging;
   /** @type {Listeners<[ConnectionState]>} */
@@ -68,7 +70,8 @@ export class Client {
       dispatch: (/** @type {Action} */ action) => this.#dispatch(action),
       request: this.#connection.request,
     };
-    this.#subscriptions = new Subscriptions(shared);
+    this.#subscriptions = new Subscriptions({ ...shared, left: (ids) => this.#outputs.left(ids) });
+    this.#outputs = new Outputs({ ...shared, watch: (id, fn) => this.#subscriptions.watch(id, fn) });
     this.#lists = new TaskLists(env, () => this.#list());
     this.#paging = new Paging({
       ...shared,
@@ -95,6 +98,7 @@ export class Client {
     return new TaskHandle(
       {
         watch: (taskId, fn) => this.#subscriptions.watch(taskId, fn),
+        listen: (taskId, stream, fn) => this.#outputs.listen(taskId, stream, fn),
         onState: (fn) => this.onState(fn),
         cancel: (taskId) => this.#cancel(taskId),
         fetchResult: (task, signal) => this.#fetchResult(task, signal),
@@ -145,6 +149,7 @@ export class Client {
 
   close() {
     this.#connection.close();
+    this.#outputs.clear();
     this.#subscriptions.clear();
     this.#lists.clear();
     this.#stateListeners.clear();
@@ -169,7 +174,7 @@ export class Client {
     const { epoch } = this.#state;
     this.#sent = { epoch, cursors: cursors(this.#state, told), missed: ids.slice(told.length) };
     /** @type {Record<string, unknown>} */
-    const auth = { protocol: PROTOCOL_VERSION };
+    const auth = { protocol: PROTOCOL_VERSION, output: false };
     if (ticket !== null) auth.ticket = ticket;
     if (epoch !== null) Object.assign(auth, { epoch, cursors: this.#sent.cursors });
     return auth;
@@ -183,7 +188,8 @@ export class Client {
     try {
       if (event === EVENTS.TASKS_SNAPSHOT) this.#synchronise(payload);
       else if (event === EVENTS.TASK_REMOVED) this.#dispatch({ type: "frame", frame: { removed: payload } });
-      else if (event !== EVENTS.TASK_OUTPUT) {
+      else if (event === EVENTS.TASK_OUTPUT) this.#outputs.receive(payload);
+      else {
         const listed = !this.#subscriptions.isSingle(payload.task_id);
         this.#dispatch({ type: "frame", frame: { task: payload, listed } });
       }
@@ -204,6 +210,7 @@ export class Client {
     const told = new Set(snapshot.tasks.map((task) => task.task_id));
     this.#connection.synced();
     this.#subscriptions.begin(isSameList ? missed.filter((id) => !told.has(id)) : []);
+    this.#outputs.begin();
     this.#paging.start();
   }
 
@@ -247,6 +254,7 @@ export class Client {
     if (state.state !== "live" && state.state !== "stale") {
       this.#dispatch({ type: "disconnected" });
       this.#subscriptions.end();
+      this.#outputs.end();
       this.#paging.stop();
     }
     this.#stateListeners.emit(state);

@@ -113,6 +113,23 @@ export interface TaskFacts {
 /** Called with the newest snapshot, or with null when there is none to be had. */
 export type TaskListener = (task: Task | null, facts: TaskFacts) => void;
 
+/** A part of what a task has written. Offsets count bytes of UTF-8 from the beginning of the stream. */
+export interface OutputPiece {
+  /** Empty if all that is to be told is `first` or `lost`. */
+  readonly text: string;
+  readonly offset: number;
+  /** Where the piece ends and the next one begins. */
+  readonly end: number;
+  readonly stream: string;
+  /** Bytes before the piece that are gone: the server keeps a tail only (`REALTIME_OUTPUT_TAIL`). 0: none. */
+  readonly lost: number;
+  /** Clear what you show: it is the first piece, or from now on another task has the id. */
+  readonly first: boolean;
+}
+
+/** Called with each piece, in order and none twice. */
+export type OutputListener = (piece: OutputPiece) => void;
+
 export interface ListFacts {
   /** The list is not all here yet, and more is on its way. */
   readonly loading: boolean;
@@ -127,6 +144,12 @@ export interface TaskHandle {
    * and not before something is known. Returns the way to stop.
    */
   subscribe(fn: TaskListener): () => void;
+  /**
+   * Hear what the task writes: first what is kept of it as one piece, then what is new, also across outages. `fn` is
+   * never called before `output` has returned. At most 8 streams of a task at once: a `RangeError` is thrown beyond.
+   * Returns the way to stop.
+   */
+  output(fn: OutputListener, options?: { stream?: string }): () => void;
   /**
    * The result, when the task has completed; a large one is fetched by HTTP. Outages are waited for. Rejects with
    * `TaskFailed`, `TaskCancelled`, `TaskRemoved`, `NotFound`, `Denied`, the signal's reason, or a `RealtimeError` with

@@ -32,6 +32,7 @@ export class Subscriptions {
   #read;
   #dispatch;
   #request;
+  #left;
   #backoff;
   /** @type {Map<string, Watch>} */
   #watches = new Map();
@@ -54,12 +55,14 @@ export class Subscriptions {
    * @param {() => State} options.read the store
    * @param {(action: Action) => void} options.dispatch to the store
    * @param {import("./connection.js").Request} options.request
+   * @param {(ids: readonly string[]) => void} options.left told when the server was asked to leave rooms: their output ends too
    */
-  constructor({ env, read, dispatch, request }) {
+  constructor({ env, read, dispatch, request, left }) {
     this.#env = env;
     this.#read = read;
     this.#dispatch = dispatch;
     this.#request = request;
+    this.#left = left;
     this.#backoff = new Backoff(env.random);
   }
 
@@ -274,10 +277,13 @@ export class Subscriptions {
       await this.#request(COMMANDS.UNSUBSCRIBE, { task_ids: ids });
     } catch {
       // Tried again when something else changes; till then a few frames come for nothing.
-      if (session === this.#session) for (const id of ids) if (this.#asked.has(id)) this.#asked.set(id, "joined");
+      if (session !== this.#session) return;
+      for (const id of ids) if (this.#asked.has(id)) this.#asked.set(id, "joined");
+      this.#left(ids); // perhaps only the answer was lost
       return;
     }
     if (session !== this.#session) return;
+    this.#left(ids);
     for (const id of ids) this.#asked.delete(id);
     this.#dispatch({ type: "forget", taskIds: ids.filter((id) => !this.#watches.has(id)) });
     this.#schedule();

@@ -4,12 +4,14 @@ import { Denied, NotFound, RealtimeError, TaskCancelled, TaskFailed, TaskRemoved
 import { isFinished } from "./task-store.js";
 
 /** @typedef {import("./realtime.js").ConnectionState} ConnectionState */
+/** @typedef {import("./realtime.js").OutputListener} OutputListener */
 /** @typedef {import("./realtime.js").Task} Task */
 /** @typedef {import("./realtime.js").TaskListener} TaskListener */
 
 /**
  * @typedef {object} Client what a handle needs of its client
  * @property {(id: string, fn: TaskListener) => () => void} watch
+ * @property {(id: string, stream: string, fn: OutputListener) => () => void} listen
  * @property {(fn: (state: ConnectionState) => void) => () => void} onState
  * @property {(id: string) => Promise<Task>} cancel
  * @property {(task: Task, signal: AbortSignal) => Promise<unknown>} fetchResult
@@ -34,6 +36,15 @@ export class TaskHandle {
    */
   subscribe(fn) {
     return this.#client.watch(this.id, fn);
+  }
+
+  /**
+   * @param {OutputListener} fn
+   * @param {{stream?: string}} [options]
+   * @returns {() => void}
+   */
+  output(fn, { stream = "output" } = {}) {
+    return this.#client.listen(this.id, stream, fn);
   }
 
   /** @returns {Promise<Task>} */

@@ -29,7 +29,7 @@ test("The first connect goes from connecting to live, when the tasks_snapshot is
 test("The first CONNECT names no cursors, and no ticket where there is none", async () => {
   const world = makeWorld();
   await world.goLive();
-  assert.deepEqual(world.socket.auth, { protocol: 1 });
+  assert.deepEqual(world.socket.auth, { protocol: 1, output: false });
 });
 
 test("A first try that fails makes it offline, not connecting again", async () => {

@@ -19,7 +19,7 @@ test("Reconnecting sends the cursors of the list as they are then", async () => 
   world.socket.fire("task_progress", task("a", 9));
   await world.comeBack();
   world.socket.open();
-  assert.deepEqual(world.socket.auth, { protocol: 1, epoch: EPOCH, cursors: { a: 9, b: 5 } });
+  assert.deepEqual(world.socket.auth, { protocol: 1, output: false, epoch: EPOCH, cursors: { a: 9, b: 5 } });
 });
 
 test("Cursors are read when the transport opens, not when the try begins", async () => {

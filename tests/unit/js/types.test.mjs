@@ -45,6 +45,7 @@ const FILES = {
     const rt = connect({ ticket: async () => (await fetch("/ticket")).text() });
     const stop: () => void = rt.task(7).subscribe((task, { known }) => console.log(task?.progress.percent, known));
     rt.tasks((tasks: readonly Task[], { loading }) => console.log(tasks.length, loading));
+    rt.task(7).output(({ text, lost, first }) => console.log(text.length + lost, first), { stream: "errors" })();
     rt.onState(({ state, retryAt }) => console.log(state === "stale", retryAt));
     const found = client("ada");
     export async function wait() {
