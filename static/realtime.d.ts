@@ -179,7 +179,10 @@ export interface Client {
   tasks(fn: (tasks: readonly Task[], facts: ListFacts) => void): () => void;
   /** Hear of `state`: first as it is now, then each change. */
   onState(fn: (state: ConnectionState) => void): () => void;
-  /** Hear of each push as it arrives, applied or not: for looking at the wire. */
+  /**
+   * Hear of each push as it arrives, applied or not: for looking at the wire. `task_output` comes only for the streams
+   * that somebody on the page listens to: a client asks the server for no other.
+   */
   onEvent(fn: (event: string, payload: any) => void): () => void;
   /**
    * Take a finished task out of the list, and out of the server if it is this user's own. Resolves with whether the
