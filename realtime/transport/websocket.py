@@ -5,19 +5,15 @@ duplicate of its descriptor on eventlet's hub and the slotted objects of this mo
 protocol reads (masks in C, a limit per message, the right close codes); permessage-deflate is not negotiated, so that
 one frame serves all.
 
-Writing is one system call per viewer and flush, made with the GIL held: ``socket.send`` lets go of it, and one thread
-that computes then takes it for 5 ms at each of a thousand sends. What the socket does not take is kept to the end of
-the frame in flight; the hub keeps the rest as dirty task ids.
+Writing is one system call per viewer and flush (`descriptor`). What the socket does not take is kept to the end of the
+frame in flight; the hub keeps the rest as dirty task ids.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
 import logging
 import os
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +27,7 @@ from websockets.frames import CloseCode
 from ..concurrency import EventletConcurrency
 from ..frames import Batch, packet_frame, text_frame
 from ..protocol import MAX_CONTROL_BYTES
+from .descriptor import FLAGS, end_writing, is_full, send
 from .dialogue import Dialogue
 
 log = logging.getLogger("realtime")
@@ -40,15 +37,6 @@ MAX_INBOX: Final = 32
 READ_SIZE: Final = 16 * 1024
 #: Seconds that a peer gets to answer a close frame.
 CLOSE_TIMEOUT: Final = 3.0
-
-_FLAGS: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
-_AGAIN: Final = (errno.EAGAIN, errno.EINTR)
-
-# A PyDLL call keeps the GIL, unlike a CDLL call and unlike socket.send.
-_libc = ctypes.PyDLL(None, use_errno=True)
-_send = _libc.send
-_send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
-_send.restype = ctypes.c_ssize_t
 
 
 class Keeper(Protocol):
@@ -122,14 +110,9 @@ class PushSocket:
             if self.busy_since is not None:
                 return 0
         data, frames = batch.joined, batch.frames
-        taken = _send(self._fd, data, len(data), _FLAGS)
-        if taken == len(data):
+        taken = self._offer(data)
+        if taken is None or taken == len(data):
             return len(frames)
-        if taken < 0:
-            if ctypes.get_errno() not in _AGAIN:
-                self.abort("transport error")
-                return len(frames)
-            taken = 0
         self._wait_writable()
         end = count = 0
         while end < taken:
@@ -163,7 +146,7 @@ class PushSocket:
                 return
             data = b"".join(self._corked)  # a ping, say: it does not wait for a handler that takes its time
             self._corked = []
-        if self._fd < 0:
+        if self._fd < 0 or self._ended:
             return
         if self._pending:
             # How large one emit of a host app may be is its own affair: the bound is on what waits before it.
@@ -173,16 +156,20 @@ class PushSocket:
             else:
                 self._keep(data)
             return
-        taken = _send(self._fd, data, len(data), _FLAGS)
-        if taken == len(data):
-            return
+        taken = self._offer(data)
+        if taken is not None and taken < len(data):
+            self._keep(data[taken:])
+            self._wait_writable()
+
+    def _offer(self, data: bytes) -> int | None:
+        """How much of it the socket has taken; None when it has ended."""
+        taken: int = send(self._fd, data, len(data), FLAGS)
         if taken < 0:
-            if ctypes.get_errno() not in _AGAIN:
+            if not is_full():
                 self.abort("transport error")
-                return
+                return None
             taken = 0
-        self._keep(data[taken:])
-        self._wait_writable()
+        return taken
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         raise self._sockets.empty
@@ -209,11 +196,8 @@ class PushSocket:
         try:
             while self._pending:
                 data = self._pending[0]
-                taken = _send(self._fd, data, len(data), _FLAGS)
-                if taken < 0:
-                    if ctypes.get_errno() in _AGAIN:
-                        return
-                    self.abort("transport error")
+                taken = self._offer(data)
+                if not taken:
                     return
                 self._pending_bytes -= taken
                 self.busy_since = time.monotonic()
@@ -225,6 +209,7 @@ class PushSocket:
             self._stop_writing()
             self.busy_since = None
             self._half_close()
+            self._read_on()
             if self._on_ready is not None:
                 self._on_ready()
         except Exception:  # a callback that raises is called again
@@ -263,6 +248,8 @@ class PushSocket:
             if message == "3":  # PONG, the most frequent of all
                 self.pinged = None
                 continue
+            if self.closing:
+                continue  # we have ended it; only the peer's answer to that is waited for
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.append(message)
@@ -273,18 +260,27 @@ class PushSocket:
             self._write(answer)
         if ended:
             self._end()
-        elif self._inbox is not None and len(self._inbox) >= MAX_INBOX:
-            self._stop_reading()
+        elif self._pending_bytes >= MAX_CONTROL_BYTES or (self._inbox is not None and len(self._inbox) >= MAX_INBOX):
+            self._stop_reading()  # TCP holds up who sends faster than it is handled, or reads no answers
+
+    def _read_on(self) -> None:
+        room = self._pending_bytes < MAX_CONTROL_BYTES and (self._inbox is None or len(self._inbox) < MAX_INBOX // 2)
+        if room and self._reading is None and self._fd >= 0:
+            self._listen()
 
     def _handle(self) -> None:
         """Handle what has come in, one after another, where a handler may wait."""
         try:
-            while self._inbox and self._dialogue is not None and not self.closing:
+            handled = 0
+            # What came before the peer's end is handled too; it gets no answer.
+            while self._inbox and self._dialogue is not None:
                 self._corked = []
                 self._receive(self._inbox.popleft())
                 self._uncork()
-                if self._reading is None and self._fd >= 0 and len(self._inbox) < MAX_INBOX // 2:
-                    self._listen()
+                self._read_on()
+                handled += 1
+                if handled % MAX_INBOX == 0 and not self.closing:
+                    eventlet.sleep(0)  # one viewer's flood is not to hold up all others
         except Exception:
             log.exception("A message of a viewer failed.")
             self.close(CloseCode.INTERNAL_ERROR)
@@ -296,9 +292,12 @@ class PushSocket:
         engine = self._engine
         kind = "4" if isinstance(message, bytes) else message[0]
         if self.probing:
+            if self.closing:
+                return
             if message == "2probe":
                 self._write(text_frame(b"3probe"))
-                engine.queue.put(engineio_packet.Packet(engineio_packet.NOOP))  # ends the open poll
+                if engine.queue.empty():  # ends the open poll, for which there was nothing
+                    engine.queue.put(engineio_packet.Packet(engineio_packet.NOOP))
             elif kind == "5":
                 self._upgraded()
             else:
@@ -333,10 +332,11 @@ class PushSocket:
             return
         self._uncork()
         self._dialogue.close(code)
-        last, _ = self._dialogue.outgoing()
-        if last:
-            self._write(last)
+        self._write(self._dialogue.outgoing()[0])
         self._leave(reason)
+        if self._inbox:
+            self._inbox.clear()
+        self._read_on()
 
     def _end(self) -> None:
         """Nothing follows: say so, and read until the peer has read it. To close at once with bytes unread would
@@ -348,7 +348,7 @@ class PushSocket:
 
     def _half_close(self) -> None:
         if self._ended and not self._pending and self._fd >= 0:
-            _libc.shutdown(self._fd, socket.SHUT_WR)
+            end_writing(self._fd)
 
     def _leave(self, reason: str) -> None:
         if not self.closing:

@@ -183,21 +183,22 @@ def _may_be_sent(code: bytes) -> bool:
 
 @dataclass
 class Answer:
-    """What a server has sent: its frames, unmasked. ``code`` is that of its close frame, None without one."""
+    """What a server has sent. ``code``: of its close frame, None without one; ``rest``: a frame without its end."""
 
     messages: list[str | bytes] = field(default_factory=list)
     pongs: list[bytes] = field(default_factory=list)
     code: int | None = None
+    rest: bytes = b""
 
 
 def read_answer(wire: bytes) -> Answer:
-    """Read all that a server has sent. AssertionError where it breaks a rule, or sends something after its close."""
+    """Read what a server has sent, as far as its frames have come. AssertionError where it breaks a rule, or sends data
+    after its close.
+    """
     answer, at = Answer(), 0
-    while at < len(wire):
-        frame = _Frame.read(wire, at)
-        assert frame is not None, wire[at:]
-        assert frame.data is not None, wire[at:]
-        assert answer.code is None, f"{wire[at:]!r} after its close frame"
+    while (frame := _Frame.read(wire, at)) is not None and frame.data is not None:
+        # A ping is answered also behind one's own close frame (section 5.5.2).
+        assert answer.code is None or frame.opcode == PONG, f"{wire[at:]!r} after its close frame"
         assert (frame.masked, frame.reserved, frame.fin) == (False, 0, True)
         if frame.opcode == CLOSE:
             answer.code = int.from_bytes(frame.data[:2], "big") if frame.data else NO_CODE
@@ -207,4 +208,5 @@ def read_answer(wire: bytes) -> Answer:
             assert frame.opcode in (TEXT, BINARY)
             answer.messages.append(frame.data.decode() if frame.opcode == TEXT else frame.data)
         at = frame.end
+    answer.rest = wire[at:]
     return answer

@@ -13,7 +13,7 @@ import pytest
 from realtime.auth import Grant
 from realtime.frames import Batch
 from realtime.hub import Viewer
-from realtime.transport import websocket
+from realtime.transport import descriptor, websocket
 from realtime.transport.websocket import PushSocket
 from support.watching import House
 
@@ -64,13 +64,13 @@ def new_crowd() -> Iterator[Crowd]:
 def count_sends(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bytes]]:
     """Descriptor and buffer of each ``send`` that is made."""
     sent: list[tuple[int, bytes]] = []
-    real: Callable[[int, bytes, int, int], int] = websocket._send
+    real: Callable[[int, bytes, int, int], int] = descriptor.send
 
     def send(fd: int, data: bytes, size: int, flags: int) -> int:
         sent.append((fd, data))
         return real(fd, data, size, flags)
 
-    monkeypatch.setattr(websocket, "_send", send)
+    monkeypatch.setattr(websocket, "send", send)
     return sent
 
 

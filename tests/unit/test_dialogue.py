@@ -72,7 +72,7 @@ def test_all_ends_as_rfc_6455_says(wire: Conversation, places: list[int]) -> Non
     answered = read_answer(said)
     assert messages == verdict.messages
     assert answered.pongs == verdict.pings
-    assert answered.messages == []
+    assert (answered.messages, answered.rest) == ([], b"")
     if answered.code is None:
         assert not verdict.codes or verdict.unsure
         assert not over
@@ -161,9 +161,9 @@ def test_empty_fragments_cost_nothing() -> None:
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        for _ in range(30):
+        for _ in range(10):
             assert dialogue.receive(piece) == []
-        assert tracemalloc.get_traced_memory()[0] - before < 50_000
+        assert tracemalloc.get_traced_memory()[0] - before < 40_000
     finally:
         tracemalloc.stop()
     assert dialogue.receive(frame(Opcode.CONT, b"2")) == ["42"]
