@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -14,63 +13,20 @@ from realtime.protocol import MAX_MESSAGE_BYTES
 from support import remote
 from support.frame_strategies import Conversation, conversations, cut
 from support.process import StartServer
-from support.remote import PATIENCE, Remote
+from support.raw import BYE, Raw, text
+from support.remote import Remote
 from support.rfc6455 import (
     BINARY,
-    CLOSE,
     CONTINUATION,
     NORMAL,
     PING,
     TEXT,
-    Answer,
     client_frame,
-    close_payload,
     judge,
-    read_answer,
 )  # fmt: skip
 
 #: Codes that the protocols above WebSocket close with: a binary message, and what is not Socket.IO or not allowed.
 UNSUPPORTED, POLICY = 1003, 1008
-BYE = client_frame(CLOSE, close_payload(NORMAL))
-
-
-class Raw:
-    """A WebSocket without any library: its handshake, and then bytes."""
-
-    def __init__(self, server: Remote, user: str = "mallory", query: str = "transport=websocket") -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.server.port), timeout=PATIENCE)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(
-            f"GET /socket.io/?EIO=4&user={user}&{query} HTTP/1.1\r\nHost: 127.0.0.1:{server.server.port}\r\n"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
-        self.head, self._rest = b"", b""
-        while b"\r\n\r\n" not in self.head:
-            came = self.socket.recv(65_536)
-            assert came, self.head
-            self.head += came
-        self.head, self._rest = self.head.split(b"\r\n\r\n", 1)
-
-    def send(self, *pieces: bytes) -> None:
-        """Send bytes in pieces. What the server has ended meanwhile takes no more of them."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            for piece in pieces:
-                self.socket.sendall(piece)
-
-    def read_to_the_end(self) -> Answer:
-        """All that the server sends until it ends the connection. Its close frame is answered."""
-        data, answered = self._rest, False
-        with contextlib.suppress(ConnectionResetError):
-            while came := self.socket.recv(65_536):
-                data += came
-                if not answered and read_answer(data).code is not None:
-                    answered = True
-                    self.send(BYE)
-        self.socket.close()
-        answer = read_answer(data)
-        assert not answer.rest
-        return answer
 
 
 def ends_with(server: Remote, *pieces: bytes) -> int | None:
@@ -118,7 +74,7 @@ def test_connections_end_as_rfc_6455_says(
     """With the model's close code, wherever the bytes are cut; some of them while they watch."""
     raw = Raw(watched)
     if watching:
-        raw.send(client_frame(TEXT, b"40/tasks,"))
+        raw.send(text("40/tasks,"))
     complete = judge(wire, MAX_MESSAGE_BYTES).complete
     raw.send(*cut(wire, places))
     if complete:
@@ -170,4 +126,4 @@ ENDS = {
 def test_a_viewer_is_closed_with_the_code_that_says_why(what: str, watched: Remote) -> None:
     """Each behind a right request to watch; the limit is one of the message, and who keeps it is let go as it asks."""
     wire, code = ENDS[what]
-    assert ends_with(watched, client_frame(TEXT, b"40/tasks,"), wire, *([BYE] if code == NORMAL else [])) == code
+    assert ends_with(watched, text("40/tasks,"), wire, *([BYE] if code == NORMAL else [])) == code

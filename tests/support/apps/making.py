@@ -7,6 +7,7 @@ waits at one goes on when the test opens it, so that no test needs to guess how 
 
 from __future__ import annotations
 
+import collections
 import gc
 import hashlib
 import os
@@ -25,6 +26,18 @@ from realtime import Handle, Identity, Realtime, RealtimeError, Removed, Task, T
 
 #: Signs tickets in all test apps, so that a test can make one that has expired.
 SECRET_KEY = "only for tests: " + "k" * 32
+
+#: The classes of which a connection has objects, whatever its transport.
+OF_A_CONNECTION = (
+    "PushSocket",
+    "PolledSession",
+    "Outbox",
+    "Dialogue",
+    "Viewer",
+    "Socket",
+    "GreenSocket",
+    "GreenThread",
+)
 
 #: Seconds after which a wait for a test that does not come is given up.
 LONG = 240.0
@@ -68,7 +81,8 @@ _pool = ThreadPoolExecutor(2)
 
 def make(socketio: flask_socketio.SocketIO | None = None, **config: Any) -> flask.Flask:
     """A Flask app with a `Realtime`. Settings come from ``FLASK_REALTIME_…`` in the environment, too; from
-    ``CONNECT_TIMEOUT`` the seconds after which a connection on which nobody watches is closed.
+    ``CONNECT_TIMEOUT`` the seconds after which a connection on which nobody watches is closed, from ``PING_SECONDS``
+    those between two pings, and which an answer may take.
     """
     if "CONNECT_TIMEOUT" in os.environ:
         realtime.transport.socketio.CONNECT_TIMEOUT = float(os.environ["CONNECT_TIMEOUT"])
@@ -77,6 +91,9 @@ def make(socketio: flask_socketio.SocketIO | None = None, **config: Any) -> flas
     if socketio is not None:
         socketio.init_app(app)
     rt = Realtime(app)
+    if "PING_SECONDS" in os.environ:
+        eio = rt.socketio.server.eio
+        eio.ping_interval = eio.ping_timeout = float(os.environ["PING_SECONDS"])
     rt.identify(identify)
     app.register_blueprint(_pages(rt))
     return app
@@ -230,6 +247,12 @@ def _pages(rt: Realtime) -> flask.Blueprint:
     @pages.get("/stats")
     def stats() -> Any:
         return flask.jsonify(look_into(rt))
+
+    @pages.get("/objects")
+    def objects() -> Any:
+        gc.collect()
+        names = collections.Counter(type(found).__name__ for found in gc.get_objects())
+        return flask.jsonify({name: names[name] for name in OF_A_CONNECTION})
 
     return pages
 
