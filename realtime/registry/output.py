@@ -53,19 +53,23 @@ class Stream:
 
     def read(self, offset: int, end: int, most: int) -> Piece:
         """What is kept from ``offset`` to ``end``: at most ``most`` bytes of it, but at least one character."""
-        start = self.start
-        first = _boundary(self._bytes, min(max(offset, start), self.end) - start)
-        last = max(first, min(end, self.end) - start)
-        if last - first > most:
-            last = first + most
-            while last > first and self._bytes[last] & 0xC0 == 0x80:
-                last -= 1
-            if last == first:
-                last = _boundary(self._bytes, first + 1)
-        return Piece(start + first, start + last, bytes(self._bytes[first:last]))
+        return piece_of(self._bytes, self.start, self.end, offset, end, most)
 
 
-def _boundary(data: bytearray, index: int) -> int:
+def piece_of(data: bytes | bytearray, start: int, finish: int, offset: int, end: int, most: int) -> Piece:
+    """The piece from ``offset`` to ``end``, given what is kept of a stream from ``start`` on, up to ``finish``."""
+    first = _boundary(data, min(max(offset, start), finish) - start)
+    last = max(first, min(end, finish) - start)
+    if last - first > most:
+        last = first + most
+        while last > first and data[last] & 0xC0 == 0x80:
+            last -= 1
+        if last == first:
+            last = _boundary(data, first + 1)
+    return Piece(start + first, start + last, bytes(data[first:last]))
+
+
+def _boundary(data: bytes | bytearray, index: int) -> int:
     """The first place from ``index`` on that is not inside a character (RFC 3629: 10xxxxxx continues one)."""
     while index < len(data) and data[index] & 0xC0 == 0x80:
         index += 1

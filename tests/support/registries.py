@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from realtime.registry.base import Registry, Removed
 from realtime.registry.memory import MemoryRegistry
+from realtime.registry.redis import RedisRegistry
 from realtime.registry.sqlite import SqliteRegistry
 from realtime.task import Task
+
+from .stores import shared_server
 
 
 def open_memory(folder: Path, **settings: Any) -> Registry:
@@ -22,9 +26,19 @@ def open_sqlite(folder: Path, **settings: Any) -> Registry:
     return SqliteRegistry(folder / f"{secrets.token_hex(8)}.db", **settings)
 
 
+def open_store(kind: str, folder: Path, **settings: Any) -> Registry:
+    """On a server that other tests share, under names that nobody else has."""
+    return RedisRegistry(f"{shared_server(kind).url}?prefix=rt-{secrets.token_hex(8)}", timeout=10.0, **settings)
+
+
 #: How to open each registry, given a folder of the test's own, ``clock`` and what of ``retention``, ``max_tasks`` and
 #: ``max_tasks_per_user`` is not to be as usual.
-OPENERS: dict[str, Callable[..., Registry]] = {"memory": open_memory, "sqlite": open_sqlite}
+OPENERS: dict[str, Callable[..., Registry]] = {
+    "memory": open_memory,
+    "sqlite": open_sqlite,
+    "redis": partial(open_store, "redis"),
+    "valkey": partial(open_store, "valkey"),
+}
 
 
 class OpenRegistry(Protocol):

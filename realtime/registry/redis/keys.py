@@ -1,0 +1,66 @@
+"""What the things in the store are called.
+
+The id of a task is the hash tag of its keys, so that one script may touch all of them in a cluster; so are the lists of
+tasks under the one tag of the prefix. A channel belongs to a room, and to a database, which channels know nothing of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ...protocol import group_room, user_room
+
+
+class Keys:
+    """The names of one app's things; ``prefix`` keeps apps that share a database apart."""
+
+    def __init__(self, prefix: str, database: int) -> None:
+        self._prefix = prefix
+        self._channels = f"{prefix}@{database}:"
+        #: A hash: the epoch and the run id of the server that it began on, the highest order, the number of ends.
+        self.meta = f"{{{prefix}}}:meta"
+        #: All unfinished tasks, by order; all finished ones, by end; and when their retention is over.
+        self.live = f"{{{prefix}}}:live"
+        self.ended = f"{{{prefix}}}:ended"
+        self.over = f"{{{prefix}}}:over"
+
+    def task(self, task_id: str) -> str:
+        """A hash: ``r`` the record, ``v`` its version, ``t`` its status, ``s`` the bytes of output up to the version,
+        ``n`` those in all, ``w`` the nonce of the last writer. Without ``r``, what is left of a removed task."""
+        return f"{self._prefix}:{{{task_id}}}"
+
+    def output(self, task_id: str) -> str:
+        """A hash: the end of each stream."""
+        return f"{self._prefix}:{{{task_id}}}:out"
+
+    def stream(self, task_id: str, stream: str) -> str:
+        """A string: the tail of a stream, up to twice as long as it has to be."""
+        return f"{self._prefix}:{{{task_id}}}:out:{stream}"
+
+    def unfinished(self, room: str) -> str:
+        """A sorted set: the unfinished tasks of a room, by order. A member is the order, a blank and the task's id."""
+        return f"{self.live}:{room}"
+
+    def finished(self, room: str) -> str:
+        """The same of those that have ended."""
+        return f"{{{self._prefix}}}:done:{room}"
+
+    def ends(self, user_id: str) -> str:
+        """A sorted set: the finished tasks of a user, by end."""
+        return f"{self.ended}:{user_id}"
+
+    def channel(self, room: str) -> str:
+        """Where the news of a room are told."""
+        return self._channels + room
+
+    def room(self, channel: str) -> str:
+        """The room of a channel."""
+        return channel.removeprefix(self._channels)
+
+
+def rooms_with_lists(user_id: str | None, groups: Collection[str]) -> list[str]:
+    """The rooms that hold lists: a user's and groups'."""
+    rooms = list(dict.fromkeys(map(group_room, groups)))
+    if user_id is not None:
+        rooms.append(user_room(user_id))
+    return rooms

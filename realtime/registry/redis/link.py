@@ -1,0 +1,215 @@
+"""The way to the server: its address, time limits, the scripts, and whether it still has its memory.
+
+No call takes longer than a time limit of its own, and none is made twice unless that does no harm: a change carries a
+nonce by which its script knows it again when the answer to it was lost.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from ...errors import ConfigError, RegistryUnavailable
+from .keys import Keys
+
+SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+sentinel", "valkey+sentinel")
+SCRIPTS: Final = ("open", "register", "create", "store", "remove", "settle", "due", "append", "read")
+_T = TypeVar("_T")
+
+
+class Link:
+    """``timeout`` is in seconds: of one answer, and of making a connection. Nothing is opened before the first call."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._timeout = timeout
+        self.client, prefix, database = _client(url, timeout, self._greet)
+        self.keys = Keys(prefix, database)
+        self._scripts = {name: self.client.register_script(_source(name)) for name in SCRIPTS}
+        #: The run id of the server that the last connection was made to.
+        self._run: str | None = None
+        self._epoch: str | None = None
+        #: What the server's clock is ahead of ours, in seconds.
+        self.offset = 0.0
+        #: Called with a new epoch, when there was one before. Must not raise.
+        self.on_epoch: Callable[[str], None] | None = None
+
+    # Calls.
+
+    def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script. Raises `RegistryUnavailable`."""
+        self.open()
+        return self.attempt(lambda: self._scripts[name](keys, args))
+
+    def run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Run a script several times on one way there and back. Raises `RegistryUnavailable`."""
+        self.open()
+
+        def attempt() -> Any:
+            pipe = self.client.pipeline(transaction=False)
+            for keys, args in calls:
+                self._scripts[name](keys, args, client=pipe)
+            return pipe.execute()
+
+        return self.attempt(attempt) if calls else []  # type: ignore[no-any-return]
+
+    def pipe(self, commands: Callable[[Any], object]) -> list[Any]:
+        """Do what ``commands`` puts into a pipeline; what it does must do no harm when it is done twice.
+
+        Raises `RegistryUnavailable`.
+        """
+        self.open()
+
+        def attempt() -> Any:
+            pipe = self.client.pipeline(transaction=False)
+            commands(pipe)
+            return pipe.execute()
+
+        return self.attempt(attempt)  # type: ignore[no-any-return]
+
+    def attempt(self, call: Callable[[], _T]) -> _T:
+        """Make a call; make it once more if its connection turned out to be dead (the server may be a new one by now).
+
+        Raises `RegistryUnavailable`.
+        """
+        try:
+            try:
+                return call()
+            except redis.exceptions.TimeoutError:  # the time is over
+                raise
+            except redis.exceptions.ConnectionError:
+                return call()
+        except redis.exceptions.ReadOnlyError as error:  # a primary no more: find the one that is
+            self.client.connection_pool.disconnect()
+            raise _unavailable(error) from error
+        except redis.exceptions.RedisError as error:
+            raise _unavailable(error) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.client.close()
+        self.client.connection_pool.disconnect()
+
+    # Memory.
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of the store. Raises `RegistryUnavailable` while it is not known."""
+        return self.open()
+
+    @property
+    def known_epoch(self) -> str | None:
+        """The same without asking: None while it is not known."""
+        return self._epoch
+
+    def open(self) -> str:
+        """Find out the epoch, unless it is known, and begin a new one if the server is another than it began on."""
+        epoch = self._epoch
+        return self.look() if epoch is None else epoch
+
+    def look(self) -> str:
+        """Ask for epoch and time. Raises `RegistryUnavailable`."""
+        if self._run is None:
+            self.attempt(self.client.ping)
+        run, asked = self._run or "", time.time()
+        epoch, seconds, micros = self.attempt(
+            lambda: self._scripts["open"]([self.keys.meta], [run, secrets.token_hex(8)])
+        )
+        answered = time.time()
+        self.offset = int(seconds) + int(micros) / 1e6 - (asked + answered) / 2
+        return self.note(epoch.decode())
+
+    def note(self, epoch: str) -> str:
+        """The store has said its epoch; returns it."""
+        former, self._epoch = self._epoch or self._last, epoch
+        self._last = epoch
+        if former is not None and former != epoch and self.on_epoch is not None:
+            self.on_epoch(epoch)
+        return epoch
+
+    #: The last epoch that was known.
+    _last: str | None = None
+
+    def _greet(self, connection: Any) -> None:
+        """A connection is made: see which server it is."""
+        connection.on_connect()
+        connection.send_command("INFO", "server", check_health=False)
+        run = _run_id(connection.read_response())
+        if run != self._run:
+            self._run = run
+            self._epoch = None  # asked for anew before the next call
+
+    @property
+    def run_id(self) -> str:
+        return self._run or ""
+
+
+def _run_id(info: bytes) -> str:
+    for line in info.splitlines():
+        if line.startswith(b"run_id:"):
+            return line[7:].decode()
+    return ""
+
+
+def _unavailable(error: Exception) -> RegistryUnavailable:
+    # The text of a connection error names hosts and ports, never a password.
+    return RegistryUnavailable(f"The task store cannot be reached now ({type(error).__name__}: {error}).")
+
+
+def _source(name: str) -> str:
+    return files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
+
+
+def _client(url: str, timeout: float, greet: Callable[[Any], None]) -> tuple[Any, str, int]:
+    """The client of an address, its prefix and its database. Raises `ConfigError`."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.replace("valkey", "redis")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    prefix = query.pop("prefix", "rt")
+    if parts.scheme not in SCHEMES:
+        raise ConfigError(f"REALTIME_REGISTRY begins with {parts.scheme!r}; it may be one of {', '.join(SCHEMES)}.")
+    if not prefix or set(prefix) & set("{}* \n"):
+        raise ConfigError("The prefix in REALTIME_REGISTRY is one or more letters without braces and blanks.")
+    options: dict[str, Any] = {
+        "socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2, "retry": Retry(NoBackoff(), 0),
+        "redis_connect_func": greet,
+    }  # fmt: skip
+    try:
+        if scheme.endswith("+sentinel"):
+            client = _sentinel(parts.netloc, parts.path, query, options)
+        else:
+            address = f"{scheme}://{parts.netloc}{parts.path}?{urlencode(query)}"
+            client = redis.Redis.from_url(address, **options)
+        database = int(client.connection_pool.connection_kwargs.get("db") or 0)
+    except (ValueError, TypeError, LookupError) as error:  # whose texts may quote the password
+        raise ConfigError(
+            f"REALTIME_REGISTRY is no address of a task store: {parts.scheme}://… cannot be read "
+            f"({type(error).__name__})."
+        ) from None
+    return client, prefix, database
+
+
+def _sentinel(netloc: str, path: str, query: dict[str, str], options: dict[str, Any]) -> Any:
+    """``redis+sentinel://[user:password@]host[:port],…/service[/database]``; the password is that of the service."""
+    login, _, hosts = netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    service, _, database = path.lstrip("/").partition("/")
+    if not service or not hosts:
+        raise ValueError("a service and a host are needed")
+    sentinels = []
+    for host in hosts.split(","):
+        name, _, port = host.rpartition(":") if ":" in host else (host, "", "26379")
+        sentinels.append((name, int(port)))
+    given = {"username": unquote(user) or None, "password": unquote(password) or None, **query}
+    limits = {key: options[key] for key in ("socket_timeout", "socket_connect_timeout", "protocol", "retry")}
+    return Sentinel(sentinels, sentinel_kwargs=limits).master_for(
+        unquote(service), db=int(database or query.pop("db", 0)), **options, **given
+    )

@@ -1,0 +1,22 @@
+-- Store the first record of a task, above every version that its id had, and tell it.
+-- KEYS: task, its output. ARGV: nonce, now in microseconds, status, record, then channels.
+-- Returns 1, version; or, when the id is taken, 0, record, version, size, written.
+local there = redis.call('HMGET', KEYS[1], 'r', 'v', 's', 'n', 'w')
+if there[1] then
+  if there[5] == ARGV[1] then -- ours: the answer was lost
+    return {1, there[2]}
+  end
+  return {0, there[1], there[2], there[3], there[4]}
+end
+local version = tonumber(ARGV[2])
+if there[2] then -- what is left of a removed task
+  version = math.max(version, tonumber(there[2]) + 1)
+end
+version = string.format('%.0f', version)
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('HSET', KEYS[1], 'r', ARGV[4], 'v', version, 's', 0, 'n', 0, 't', ARGV[3], 'w', ARGV[1])
+local news = 'C ' .. version .. ' 0 0 ' .. ARGV[4]
+for i = 5, #ARGV do
+  redis.call('PUBLISH', ARGV[i], news)
+end
+return {1, version}

@@ -1,0 +1,365 @@
+"""`RedisRegistry`: the operations. See the package for how it works."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import itertools
+import random
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Final
+
+import msgspec
+
+from ...errors import InvalidValue, LimitReached, RegistryUnavailable, TaskAlreadyFinished, TaskExists, TaskNotFound
+from ...protocol import task_room
+from ...task import CANCELLED, COMPLETED, FAILED, UNFINISHED, NewTask, Task, TaskFailure
+from .. import transitions
+from ..base import Registry, Removed
+from ..output import MAX_STREAMS, Piece, piece_of
+from .codec import decode, encode
+from .keys import rooms_with_lists
+from .link import Link
+from .lists import Lists, Member, Shelf
+
+#: Milliseconds that the server itself keeps a finished task beyond its retention, in case nobody takes it out.
+_GRACE: Final = 3_600_000
+#: Milliseconds that the last version of a removed task is known.
+_REMEMBERED: Final = 86_400_000
+#: Tasks read, or removed, on one way there and back.
+_BATCH: Final = 256
+#: Records that are kept to make the next ones from, without asking first.
+_MAX_KNOWN: Final = 4096
+
+
+class RedisRegistry(Registry):
+    """See `Registry`. ``retention`` is in seconds, ``timeout`` too: of one answer of the server.
+
+    ``clock`` takes the place of the server's (for tests). Every method may raise `RegistryUnavailable`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        retention: float = 3600.0,
+        max_tasks: int = 100_000,
+        max_tasks_per_user: int = 1_000,
+        output_tail: int = 256 * 1024,
+        timeout: float = 1.0,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._link = Link(url, timeout)
+        self._keys = self._link.keys
+        self._retention = retention
+        self._output_tail = output_tail
+        self._timeout = timeout
+        self._clock = clock
+        self._lists = Lists(self._link, self._read_many, self._now, max_tasks, max_tasks_per_user, retention)
+        #: Unfinished tasks as they were when this process last wrote or read them.
+        self._known: dict[str, Task] = {}
+
+    @property
+    def epoch(self) -> str:  # type: ignore[override]  # it is the store that says
+        return self._link.epoch
+
+    def _now(self) -> float:
+        return self._clock() if self._clock is not None else time.time() + self._link.offset
+
+    # Changes.
+
+    def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
+        if new.status not in UNFINISHED:  # before anything is written
+            transitions.created(new, epoch="", now=0.0, version=0, order=0)
+        task_id, nonce = new.task_id, secrets.token_bytes(8)
+        order, micros = self._lists.register(new, None if self._clock is None else int(self._clock() * 1e6))
+        now = micros / 1e6 if self._clock is None else self._clock()
+        task = transitions.created(new, epoch=self.epoch, now=now, version=0, order=order)
+        answer = self._link.run(
+            "create", self._keys_of(task_id), [nonce, micros, task.status, encode(task), *self._channels(task)]
+        )
+        if answer[0] == 1:
+            task = _with(task, int(answer[1]), 0)
+            self._know(task)
+            self._tell_change(task, True)
+            return task, True
+        self._lists.unregister(task)
+        stored = self._decode(*answer[1:])
+        if exist_ok and stored.info.user_id == new.user_id and not stored.finished:
+            return stored, False
+        raise TaskExists(task_id)
+
+    def get(self, task_id: str) -> Task | None:
+        return self._read_many([task_id]).get(task_id)
+
+    def update(
+        self,
+        task_id: str,
+        message: str | None = None,
+        current: int | float | None = None,
+        total: int | float | None = None,
+        percent: float | None = None,
+        advance: int | float | None = None,
+        unit: str | None = None,
+        metadata: bytes | None = None,
+    ) -> Task:
+        return self._change(
+            task_id,
+            lambda task, now: transitions.updated(
+                task, now, message, current, total, percent, advance, unit, metadata
+            ),
+        )
+
+    def start(self, task_id: str) -> Task:
+        return self._change(task_id, transitions.begun)
+
+    def complete(self, task_id: str, result: bytes | None) -> Task:
+        return self._change(task_id, lambda task, now: transitions.ended(task, now, COMPLETED, result=result))
+
+    def fail(self, task_id: str, failure: TaskFailure) -> Task:
+        return self._change(task_id, lambda task, now: transitions.ended(task, now, FAILED, failure=failure))
+
+    def request_cancel(self, task_id: str) -> Task:
+        return self._change(task_id, transitions.asked_to_stop)
+
+    def cancel(self, task_id: str) -> Task:
+        return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))
+
+    def stall(self, task_id: str, since: float) -> Task:
+        return self._change(task_id, lambda task, now: transitions.stalled(task, since))
+
+    def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
+        """Store what ``change`` makes of the task over the record that it was made of, or make it anew.
+
+        What this process last knew will mostly do, and saves a read; but only what was read now may say that nothing is
+        to be done, or nothing can be.
+        """
+        over = time.monotonic() + self._timeout
+        task, fresh = self._known.get(task_id), False
+        for attempt in itertools.count(1):
+            if task is None:
+                task, fresh = self.get(task_id), True
+                if task is None:
+                    raise TaskNotFound(task_id)
+            try:
+                new = change(task, self._now())
+            except (TaskAlreadyFinished, InvalidValue):
+                if fresh:
+                    raise
+                new = task
+            if new is not task:
+                stored, task = self._store(task, new)
+                if stored:
+                    return self._after(task)
+                fresh = True
+            elif fresh:
+                return task
+            else:
+                task = None
+            if attempt > 3:  # more than one other writer at a time
+                if time.monotonic() > over:
+                    raise RegistryUnavailable(f"Too many change the task {task_id!r} at once; nothing was done.")
+                time.sleep(random.uniform(0.0, 0.0005 * min(attempt, 20)))
+        raise AssertionError
+
+    def _store(self, task: Task, new: Task) -> tuple[bool, Task]:
+        """Store the record after ``task``. Returns whether it was, and the task as it is now. Raises `TaskNotFound`."""
+        kept = int(self._retention * 1e3) + _GRACE if new.finished else ""
+        answer = self._link.run(
+            "store", self._keys_of(task.task_id),
+            [task.version, secrets.token_bytes(8), new.status, kept, encode(new), *self._channels(new)],
+        )  # fmt: skip
+        if answer[0] < 0:
+            self._known.pop(task.task_id, None)
+            raise TaskNotFound(task.task_id)
+        if answer[0]:
+            return True, self._know(_with(new, int(answer[1]), int(answer[2])))
+        return False, self._know(self._decode(*answer[1:]))
+
+    def _after(self, task: Task) -> Task:
+        """A change is stored: tell it, and make room if that was an end."""
+        if task.finished:
+            with contextlib.suppress(RegistryUnavailable):  # it is stored; whoever reads the list puts it right
+                full = self._lists.settle(task)
+                self._tell_change(task, False)
+                for shelf in full:
+                    self._thin_out(shelf)
+                return task
+        self._tell_change(task, False)
+        return task
+
+    # Output.
+
+    def append_output(self, task_id: str, stream: str, data: bytes) -> int:
+        keys = [*self._keys_of(task_id), self._keys.stream(task_id, stream)]
+        known = self._known.get(task_id) or self.get(task_id)  # for its channels, which never change
+        if known is None:
+            raise TaskNotFound(task_id)
+        answer = self._link.run(
+            "append", keys,
+            [secrets.token_bytes(8), stream, data, self._output_tail, MAX_STREAMS, *self._channels(known)],
+        )  # fmt: skip
+        if answer[0] == -1:
+            self._known.pop(task_id, None)
+            raise TaskNotFound(task_id)
+        if answer[0] == -2:
+            raise LimitReached(f"stream: the task has {MAX_STREAMS} already, no more are taken")
+        if answer[0] == 0:
+            raise TaskAlreadyFinished(task_id, answer[1].decode())
+        end = int(answer[1])
+        self._tell_output(self._know(self._decode(*answer[2:])), stream, end - len(data))
+        return end
+
+    def read_output(self, task_id: str, stream: str, offset: int, end: int, most: int) -> Piece | None:
+        keys = [self._keys.output(task_id), self._keys.stream(task_id, stream)]
+        answer = self._link.run("read", keys, [stream, offset, end, most, self._output_tail])
+        if not answer:
+            return None
+        finish, first, data = answer
+        return piece_of(data, first, int(finish), offset, end, most)
+
+    def output_ends(self, task_id: str) -> dict[str, int]:
+        (found,) = self._link.pipe(lambda pipe: pipe.hgetall(self._keys.output(task_id)))
+        return {name.decode(): int(end) for name, end in found.items() if not name.startswith(b" ")}
+
+    # Removal.
+
+    def remove(self, task_id: str) -> Removed:
+        task = self.get(task_id)
+        if task is not None and not task.finished:
+            raise InvalidValue("task_id", f"the task {task_id!r} is {task.status}; only a finished one can be removed")
+        removed = [] if task is None else self._take_out([task])
+        if not removed:
+            raise TaskNotFound(task_id)
+        return removed[0]
+
+    def expire(self, now: float | None = None) -> builtins.list[Removed]:
+        now = self._now() if now is None else now
+        removed: list[Removed] = []
+        crowded = self._lists.take_crowded()
+        passed = 0
+        while due := self._lists.due(now, passed, _BATCH):
+            gone = self._take_out(self._unpinned(due, self._keys.ended))
+            passed += len(due) - len(gone)
+            removed += gone
+        for shelf in crowded:
+            removed += self._thin_out(shelf)
+        return removed
+
+    def _thin_out(self, shelf: Shelf) -> builtins.list[Removed]:
+        """Remove what is beyond the bound, the oldest end first, and pass over what is pinned."""
+        removed: list[Removed] = []
+        passed = 0
+        while oldest := self._lists.beyond(shelf, passed, _BATCH):
+            gone = self._take_out(self._unpinned(oldest, shelf.key))
+            passed += len(oldest) - len(gone)
+            removed += gone
+        return removed
+
+    def _unpinned(self, members: builtins.list[Member], key: str) -> builtins.list[Task]:
+        return [task for task in self._lists.read(members, [key]) if task.finished and not self.pinned(task.task_id)]
+
+    def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
+        """Remove those of the finished tasks that are still as they are given; tell it."""
+        answers = self._link.run_all(
+            "remove",
+            [
+                (
+                    self._keys_of(task.task_id),
+                    [task.version, secrets.token_bytes(8), _REMEMBERED, *self._channels(task)],
+                )
+                for task in tasks
+            ],
+        )
+        gone = [(task, int(answer[1])) for task, answer in zip(tasks, answers, strict=True) if answer[0]]
+        with contextlib.suppress(RegistryUnavailable):
+            self._lists.drop([task for task, _ in gone])
+        removed = [
+            Removed(task.task_id, task.user_id, task.groups, task.info.epoch, version) for task, version in gone
+        ]
+        for one in removed:
+            self._known.pop(one.task_id, None)
+            self._tell_removed(one)
+        return removed
+
+    # Reading.
+
+    def list(
+        self,
+        *,
+        user_id: str | None,
+        groups: Collection[str],
+        limit: int,
+        before: str | None = None,
+        finished: bool | None = None,
+    ) -> tuple[builtins.list[Task], str | None]:
+        bound = None if before is None else self._bound(before)
+        tasks = self._lists.page(rooms_with_lists(user_id, groups), bound, limit + 1, finished)
+        following = f"{self.epoch}.{tasks[limit - 1].info.order}" if len(tasks) > limit else None
+        return tasks[:limit], following
+
+    def _bound(self, before: str) -> int:
+        epoch, _, order = before.rpartition(".")
+        if epoch != self.epoch or not (order.isascii() and order.isdecimal() and len(order) < 17):
+            raise InvalidValue("before", "no page of this registry has given it")
+        return int(order)
+
+    def unfinished(self) -> builtins.list[Task]:
+        return self._lists.unfinished()
+
+    def _read_many(self, task_ids: Collection[str]) -> dict[str, Task]:
+        """Those of the tasks that there are."""
+        found: dict[str, Task] = {}
+        for batch in _batches(list(task_ids)):
+            answers = self._link.pipe(lambda pipe, batch=batch: [pipe.hmget(self._keys.task(one), _FIELDS) for one in batch])
+            for task_id, answer in zip(batch, answers, strict=True):
+                if answer[0] is None:
+                    self._known.pop(task_id, None)
+                else:
+                    found[task_id] = self._know(self._decode(*answer))
+        return found
+
+    # Helpers.
+
+    def _keys_of(self, task_id: str) -> builtins.list[str]:
+        return [self._keys.task(task_id), self._keys.output(task_id)]
+
+    def _channels(self, task: Task) -> builtins.list[str]:
+        rooms = [task_room(task.task_id), *rooms_with_lists(task.user_id, task.groups)]
+        return [self._keys.channel(room) for room in rooms]
+
+    def _decode(self, record: bytes, version: bytes, size: bytes, written: bytes) -> Task:
+        return decode(record, epoch=self.epoch, version=int(version), size=int(size), written=int(written))
+
+    def _know(self, task: Task) -> Task:
+        known = self._known
+        if task.finished:
+            known.pop(task.task_id, None)
+            return task
+        known[task.task_id] = task
+        if len(known) > _MAX_KNOWN:
+            with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # another thread does it just now
+                del known[next(iter(known))]
+        return task
+
+    def close(self) -> None:
+        super().close()
+        self._link.close()
+
+
+#: The fields of a task, as `RedisRegistry._decode` takes them.
+_FIELDS: Final = ("r", "v", "s", "n")
+
+
+def _batches(task_ids: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(task_ids), _BATCH):
+        yield task_ids[start : start + _BATCH]
+
+
+def _with(task: Task, version: int, size: int) -> Task:
+    """The task as the store has it."""
+    if task.version == version and task.output_size == size and not task.output_more:
+        return task
+    return msgspec.structs.replace(task, version=version, output_size=size, output_more=0)
