@@ -26,7 +26,8 @@ class Config:
     """All settings. An attribute is the setting's name without ``REALTIME_``, in lower case."""
 
     #: Where tasks live. ``memory://``: in this process, forgotten when it ends. ``sqlite:///tasks.db``: in a file that
-    #: one server process owns; relative to the app's instance folder, with four slashes to the root.
+    #: one server process owns; relative to the app's instance folder, with four slashes to the root. ``redis://``,
+    #: ``rediss://``, ``redis+sentinel://``, ``unix://`` and ``valkey://``: on a server that many processes share.
     registry: str = "memory://"
     #: The Socket.IO namespace of viewers.
     namespace: str = "/tasks"

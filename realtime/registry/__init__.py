@@ -1,4 +1,4 @@
-"""Where tasks live: `base` is the interface with its guarantees, each other module one store."""
+"""Where tasks live."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import ConfigError
+from . import schemes
 from .base import Registry
 from .memory import MemoryRegistry
 from .sqlite import SqliteRegistry
@@ -28,7 +29,19 @@ def open_registry(config: Config, folder: Path | None = None) -> Registry:
     if config.registry.startswith("sqlite:"):
         return SqliteRegistry((folder or Path.cwd()) / _path(config.registry), **settings)
     scheme = config.registry.partition("://")[0]  # never the whole address: it may hold a password
-    raise ConfigError(f"REALTIME_REGISTRY begins with {scheme!r}; it may be memory:// or sqlite:///path.")
+    if scheme in schemes.REDIS:
+        try:
+            from .redis import RedisRegistry  # late: redis-py is an extra
+        except ImportError as error:
+            raise ConfigError(
+                f"REALTIME_REGISTRY begins with {scheme}://, which needs redis-py: "
+                "pip install 'realtime-progress[redis]'"
+            ) from error
+        return RedisRegistry(config.registry, **settings)
+    raise ConfigError(
+        f"REALTIME_REGISTRY begins with {scheme!r}; it may be memory://, sqlite:///path, or an address that begins "
+        f"with {', '.join(schemes.REDIS)}."
+    )
 
 
 def _path(address: str) -> str:

@@ -1,4 +1,68 @@
-"""Tasks in Redis or Valkey."""
+"""Tasks in Redis or Valkey, for many processes. The design; the modules say the rest.
+
+**What is where.** A task is a hash under its own hash tag (`keys`): the record (`codec`), and beside it what the store
+alone decides: the version and the sizes of output. So one script touches all of a task, in a cluster too. Which tasks
+are whose, and in which order they were created and have ended, stands in sorted sets under one other tag (`lists`).
+They are written at a task's creation, end and removal only, never at its updates.
+
+**A change** is one script. Python makes the next record with `transitions` (there is no second copy of the rules in
+Lua), and ``store.lua`` puts it in place if the version is still the one that it was made from: a compare-and-set. It
+takes the version, keeps the sizes of output right, sets how long the server keeps an ended task, and publishes the
+record. What this process last knew of the task is mostly what is stored, so that a change is one way there and back;
+where it is not, the answer brings the newest record and the change is made anew. Only what was read during the call may
+say that there is nothing to do, or that nothing can be done. A creation takes its order and its time from the store
+first (``register.lua``), an end is entered into the lists afterwards (``settle.lua``): two ways each.
+
+Each change carries a nonce that is stored with it. When an answer is lost, the call is made once more, and the script
+knows its own change again: an advance counts once. Without an answer to that either, `RegistryUnavailable` is raised.
+
+**Versions** begin at the store's microsecond, above what a removed task has left behind for a day, and go up by one.
+Times of records are told by the clock of this process, put right by what the store's clock said last.
+
+**The lists may lag**, the tasks never do. A member is written before its task is created and taken out after it has
+left, so that whoever is killed in between leaves a member too many, never one too few; each reader takes the task's word
+and puts right what it finds (`Lists.read`). The server forgets an ended task by itself an hour after its retention, in
+case that no process is there to take it out.
+
+**Who sees what.** A snapshot is published to the channels of the rooms that the hub knows: its task, its user, its
+groups. A server subscribes to the channels of the rooms that its viewers are in, all on one connection (`feed`): the
+hub says `watch` when the first viewer enters a room, `unwatch` when the last one has left, and neither waits. A server
+without a viewer for a task receives nothing about it.
+
+**The hub never asks the store.** It reads the `Mirror`: the tasks of the rooms that are watched, as they came in by
+news, by this process's own writes, and by catching up. The news of a room are followed *before* it is read: once the
+server has confirmed the subscription the feed reads the unfinished tasks of the room, and those that have ended lately,
+and announces what differs from the mirror. So what changed between a viewer's first snapshot and the subscription
+follows as a push.
+
+**Pub/sub may lose**; nothing depends on it. On a connection that lives, nothing is lost in between; the feed asks for a
+sign of life each second and gives up a connection that has not answered in time. After any gap it subscribes anew and
+catches up, room by room: what is in the mirror is compared by version (an ended one only if it may have changed), the
+unfinished tasks of the room are read, and the finished ones that ended since the last sign of life. Tasks that are gone
+are announced as removed. Nothing but the rooms served here is read, and in batches.
+
+**Memory.** The epoch stands in the store, with the run id of the server that it began on. Each new connection of any
+process sees the run id; when it is another (a restart, a failover, which may both have lost writes), the first to
+notice begins a new epoch. A flushed store has no epoch, which the next creation or the feed's next look finds. Records
+do not hold the epoch, so what a failover has kept goes on under the new one. `on_epoch` tells the server, which has its
+viewers connect anew, since only ``tasks_snapshot`` changes a client's epoch.
+
+**Time limits.** An answer has `timeout` seconds (1), a connection as long. A call is made twice at most, the second
+time only if its connection proved dead at once. None of it happens on the hub thread.
+
+**Removal.** A removal published elsewhere may overtake what a viewer here is still owed: the mirror keeps the task until
+`pinned` lets go of it, and announces the removal then.
+
+**Conflation.** `RedisRegistry.update` is synchronous and stores what it returns, as `Registry` says: 0.1–0.2 ms on a
+Unix socket. What calls more often than people can see belongs behind a *conflator*, the same in a worker's client and
+in a server process: it applies an update to the newest record that it has, returns that, and lets one thread write each
+task at most once per interval, as the merged arguments of the updates since (an ``advance`` adds up, else the newest
+wins), so that another's change in between is not overwritten. Creations, ends, requests to stop and flushes write
+through, after what waits for that task. It stands on the interface of `Registry` alone, and is not in this package.
+
+**A cluster.** Keys and scripts are ready for it. What remains: the channels of users and groups are in other slots than
+the task, so that their ``SPUBLISH`` is a second write; and the run ids are those of all primaries.
+"""
 
 from __future__ import annotations
 

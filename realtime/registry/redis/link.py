@@ -19,9 +19,9 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from ...errors import ConfigError, RegistryUnavailable
+from .. import schemes
 from .keys import Keys
 
-SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+sentinel", "valkey+sentinel")
 SCRIPTS: Final = ("open", "register", "create", "store", "remove", "settle", "due", "append", "read")
 _T = TypeVar("_T")
 
@@ -59,10 +59,10 @@ class Link:
                 self._scripts[name](keys, args, client=pipe)
             return pipe.execute()
 
-        return self.attempt(attempt) if calls else []  # type: ignore[no-any-return]
+        return self.attempt(attempt) if calls else []
 
-    def pipe(self, commands: Callable[[Any], object]) -> list[Any]:
-        """Do what ``commands`` puts into a pipeline; what it does must do no harm when it is done twice.
+    def ask(self, *commands: Sequence[Any]) -> list[Any]:
+        """Give commands on one way there and back, in this order; they must do no harm when they are given twice.
 
         Raises `RegistryUnavailable`.
         """
@@ -70,10 +70,11 @@ class Link:
 
         def attempt() -> Any:
             pipe = self.client.pipeline(transaction=False)
-            commands(pipe)
+            for command in commands:
+                pipe.execute_command(*command)
             return pipe.execute()
 
-        return self.attempt(attempt)  # type: ignore[no-any-return]
+        return self.attempt(attempt)
 
     def attempt(self, call: Callable[[], _T]) -> _T:
         """Make a call; make it once more if its connection turned out to be dead (the server may be a new one by now).
@@ -174,8 +175,10 @@ def _client(url: str, timeout: float, greet: Callable[[Any], None]) -> tuple[Any
     scheme = parts.scheme.replace("valkey", "redis")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     prefix = query.pop("prefix", "rt")
-    if parts.scheme not in SCHEMES:
-        raise ConfigError(f"REALTIME_REGISTRY begins with {parts.scheme!r}; it may be one of {', '.join(SCHEMES)}.")
+    if parts.scheme not in schemes.REDIS:
+        raise ConfigError(
+            f"REALTIME_REGISTRY begins with {parts.scheme!r}; it may be one of {', '.join(schemes.REDIS)}."
+        )
     if not prefix or set(prefix) & set("{}* \n"):
         raise ConfigError("The prefix in REALTIME_REGISTRY is one or more letters without braces and blanks.")
     options: dict[str, Any] = {
@@ -210,6 +213,5 @@ def _sentinel(netloc: str, path: str, query: dict[str, str], options: dict[str, 
         sentinels.append((name, int(port)))
     given = {"username": unquote(user) or None, "password": unquote(password) or None, **query}
     limits = {key: options[key] for key in ("socket_timeout", "socket_connect_timeout", "protocol", "retry")}
-    return Sentinel(sentinels, sentinel_kwargs=limits).master_for(
-        unquote(service), db=int(database or query.pop("db", 0)), **options, **given
-    )
+    sentinel: Any = Sentinel(sentinels, sentinel_kwargs=limits)  # type: ignore[no-untyped-call]
+    return sentinel.master_for(unquote(service), **{"db": int(database or 0), **options, **given})

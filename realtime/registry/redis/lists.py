@@ -36,8 +36,8 @@ class Shelf(NamedTuple):
 
 
 class Lists:
-    """``read_many`` reads tasks by their ids, ``now`` is the clock, in seconds as ``retention``; the bounds are those of
-    finished tasks."""
+    """``read_many`` reads tasks by their ids; ``now`` is the clock, in seconds as ``retention``; the bounds are those
+    of finished tasks."""
 
     def __init__(
         self, link: Link, read_many: Callable[[Collection[str]], dict[str, Task]], now: Callable[[], float],
@@ -68,7 +68,7 @@ class Lists:
     def unregister(self, task: Task) -> None:
         """The task was not created."""
         member, keys = _member(task), self._places(task, finished=False)
-        self._link.pipe(lambda pipe: [pipe.zrem(key, member) for key in keys])
+        self._link.ask(*(("ZREM", key, member) for key in keys))
 
     def settle(self, task: Task) -> list[Shelf]:
         """Note an end. Returns the shelves that want a look."""
@@ -84,15 +84,14 @@ class Lists:
     def drop(self, tasks: Sequence[Task]) -> None:
         """The tasks have left."""
 
-        def commands(pipe: Any) -> None:
-            for task in tasks:
-                member = _member(task)
-                for key in self._places(task, finished=False) + self._places(task, finished=True):
-                    pipe.zrem(key, member)
-                pipe.hdel(self._keys.over, member)
-
-        if tasks:
-            self._link.pipe(commands)
+        commands: list[Sequence[Any]] = []
+        for task in tasks:
+            member = _member(task)
+            places = self._places(task, finished=False) + self._places(task, finished=True)
+            commands += [("ZREM", key, member) for key in places]
+            commands.append(("HDEL", self._keys.over, member))
+        if commands:
+            self._link.ask(*commands)
 
     def _places(self, task: Task, *, finished: bool) -> list[str]:
         rooms = rooms_with_lists(task.user_id, task.groups)
@@ -112,11 +111,7 @@ class Lists:
         while keys and len(found) < limit:
             top = "+inf" if bound is None else f"({bound}"
             wanted = limit - len(found)
-            answers = self._link.pipe(
-                lambda pipe, top=top, wanted=wanted: [
-                    pipe.zrevrangebyscore(key, top, "-inf", start=0, num=wanted) for key in keys
-                ]
-            )
+            answers = self._link.ask(*(("ZREVRANGEBYSCORE", key, top, "-inf", "LIMIT", 0, wanted) for key in keys))
             members = sorted({_parsed(member) for answer in answers for member in answer}, reverse=True)[:wanted]
             if not members:
                 break
@@ -135,9 +130,7 @@ class Lists:
     def _walk(self, key: str) -> Iterator[list[Member]]:
         bound = "-inf"
         while True:
-            (answer,) = self._link.pipe(
-                lambda pipe, bound=bound: pipe.zrangebyscore(key, bound, "+inf", start=0, num=_BATCH)
-            )
+            (answer,) = self._link.ask(("ZRANGEBYSCORE", key, bound, "+inf", "LIMIT", 0, _BATCH))
             members = [_parsed(member) for member in answer]
             if not members:
                 return
@@ -160,7 +153,7 @@ class Lists:
             elif member.order < long_ago:
                 dead.append(f"{member.order} {member.task_id}")
         if dead:
-            self._link.pipe(lambda pipe: [pipe.zrem(key, *dead) for key in keys])
+            self._link.ask(*(("ZREM", key, *dead) for key in keys))
         if ended and any(key.startswith(self._keys.live) for key in keys):
             self._repair(ended)
         return tasks
@@ -168,7 +161,7 @@ class Lists:
     def _repair(self, ended: Sequence[Task]) -> None:
         """Settle the tasks of an end that was stored and not settled."""
         key = self._keys.ended
-        places = self._link.pipe(lambda pipe: [pipe.zscore(key, _member(task)) for task in ended])
+        places = self._link.ask(*(("ZSCORE", key, _member(task)) for task in ended))
         for task, place in zip(ended, places, strict=True):
             if place is None:
                 self.settle(task)
@@ -182,12 +175,12 @@ class Lists:
 
     def beyond(self, shelf: Shelf, passed: int, most: int) -> list[Member]:
         """The oldest ends beyond the bound of a shelf, after the first ``passed``; none when there is nothing to do."""
-        (size,) = self._link.pipe(lambda pipe: pipe.zcard(shelf.key))
+        (size,) = self._link.ask(("ZCARD", shelf.key))
         excess = size - shelf.bound
         last = passed + min(excess, most) - 1
         oldest = []
         if excess > 0:
-            (oldest,) = self._link.pipe(lambda pipe: pipe.zrange(shelf.key, passed, last))
+            (oldest,) = self._link.ask(("ZRANGE", shelf.key, passed, last))
         if not oldest:
             # To look at every pinned task again at each end would cost more and more.
             look_at = max(shelf.bound + 1, size + passed // 4)

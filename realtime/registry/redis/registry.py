@@ -107,9 +107,7 @@ class RedisRegistry(Registry):
     ) -> Task:
         return self._change(
             task_id,
-            lambda task, now: transitions.updated(
-                task, now, message, current, total, percent, advance, unit, metadata
-            ),
+            lambda task, now: transitions.updated(task, now, message, current, total, percent, advance, unit, metadata),
         )
 
     def start(self, task_id: str) -> Task:
@@ -221,7 +219,7 @@ class RedisRegistry(Registry):
         return piece_of(data, first, int(finish), offset, end, most)
 
     def output_ends(self, task_id: str) -> dict[str, int]:
-        (found,) = self._link.pipe(lambda pipe: pipe.hgetall(self._keys.output(task_id)))
+        (found,) = self._link.ask(("HGETALL", self._keys.output(task_id)))
         return {name.decode(): int(end) for name, end in found.items() if not name.startswith(b" ")}
 
     # Removal.
@@ -276,9 +274,7 @@ class RedisRegistry(Registry):
         gone = [(task, int(answer[1])) for task, answer in zip(tasks, answers, strict=True) if answer[0]]
         with contextlib.suppress(RegistryUnavailable):
             self._lists.drop([task for task, _ in gone])
-        removed = [
-            Removed(task.task_id, task.user_id, task.groups, task.info.epoch, version) for task, version in gone
-        ]
+        removed = [Removed(task.task_id, task.user_id, task.groups, task.info.epoch, version) for task, version in gone]
         for one in removed:
             self._known.pop(one.task_id, None)
             self._tell_removed(one)
@@ -313,7 +309,7 @@ class RedisRegistry(Registry):
         """Those of the tasks that there are."""
         found: dict[str, Task] = {}
         for batch in _batches(list(task_ids)):
-            answers = self._link.pipe(lambda pipe, batch=batch: [pipe.hmget(self._keys.task(one), _FIELDS) for one in batch])
+            answers = self._link.ask(*(("HMGET", self._keys.task(one), *_FIELDS) for one in batch))
             for task_id, answer in zip(batch, answers, strict=True):
                 if answer[0] is None:
                     self._known.pop(task_id, None)
