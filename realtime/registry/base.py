@@ -6,6 +6,7 @@ import builtins
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Container, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -39,6 +40,23 @@ class Removed(msgspec.Struct, frozen=True, gc=False):
         return cls(task.task_id, info.user_id, info.groups, info.epoch, task.version + 1)
 
 
+class Local(Protocol):
+    """What can be read of a registry without waiting, for the hub: of the rooms that are watched, as far as it is known
+    here. Newer things are announced, and are there before that."""
+
+    @property
+    def epoch(self) -> str: ...
+
+    def get(self, task_id: str) -> Task | None:
+        """As `Registry.get`."""
+
+    def read_output(self, task_id: str, stream: str, offset: int, end: int, most: int) -> Piece | None:
+        """As `Registry.read_output`."""
+
+    def output_ends(self, task_id: str) -> dict[str, int]:
+        """As `Registry.output_ends`."""
+
+
 def _never(task_id: str) -> bool:
     return False
 
@@ -62,6 +80,8 @@ class Registry(ABC):
     removal, in the thread that made it, outside every lock; so they may come in another order than the changes, and
     the version says which is newer. What they raise is logged and goes no further. A call that changes nothing
     announces nothing.
+    A store that processes share announces, once it is told to `serve`, in a thread of its own, the changes of all
+    processes in the rooms that are watched; of what came while it was out of reach, the newest.
 
     Bounds: finished tasks leave after ``retention`` seconds and, oldest end first, beyond ``max_tasks_per_user`` and
     ``max_tasks``, but not while `pinned` says so. Unfinished tasks never leave. Memory of removed ids is bounded.
@@ -80,6 +100,10 @@ class Registry(ABC):
     on_remove: Callable[[Removed], None] | None = None
     #: Called after each piece of output with the task, the stream and the offset where the piece begins.
     on_output: Callable[[Task, str, int], None] | None = None
+    #: Called with the new epoch after the memory was lost; what viewers have is void. (Not for what never forgets.)
+    on_epoch: Callable[[str], None] | None = None
+    #: Called when the store is out of reach, with False, and when all is right again, with True.
+    on_reachable: Callable[[bool], None] | None = None
     #: Says of a task id whether it must not be evicted yet, because a viewer is still owed the end. Must not raise.
     pinned: Callable[[str], bool] = staticmethod(_never)
     #: Says whether the calling thread may be held up by a disk or a network. Where it may not, a change returns before
@@ -219,9 +243,23 @@ class Registry(ABC):
     def adopt(self) -> None:  # noqa: B027  # a store that all processes share has nothing to do
         """This process serves viewers: say it once in each, when the first request comes in."""
 
+    @property
+    def local(self) -> Local:
+        """What the hub reads. For a store in this process, itself."""
+        return self
+
+    def serve(self) -> None:  # noqa: B027  # a store in this process tells everything anyway
+        """The hub runs: from now on tell it what happens in the rooms that are watched."""
+
+    def watch(self, room: str) -> None:  # noqa: B027
+        """Somebody watches a room (see `protocol`); to be said as often as `unwatch`. Neither waits nor calls back."""
+
+    def unwatch(self, room: str) -> None:  # noqa: B027
+        """And does no more."""
+
     def close(self) -> None:
         """Let go of files and connections. No method may be called afterwards."""
-        self.on_change = self.on_remove = self.on_output = None
+        self.on_change = self.on_remove = self.on_output = self.on_epoch = self.on_reachable = None
 
     def _tell_change(self, task: Task, created: bool) -> None:
         if self.on_change is not None:
@@ -243,3 +281,17 @@ class Registry(ABC):
                 self.on_remove(removed)
             except Exception:
                 _log.exception("Telling the removal of the task %s failed", removed.task_id)
+
+    def _tell_epoch(self, epoch: str) -> None:
+        if self.on_epoch is not None:
+            try:
+                self.on_epoch(epoch)
+            except Exception:
+                _log.exception("Telling that the memory was lost failed")
+
+    def _tell_reachable(self, reachable: bool) -> None:
+        if self.on_reachable is not None:
+            try:
+                self.on_reachable(reachable)
+            except Exception:
+                _log.exception("Telling whether the store is in reach failed")

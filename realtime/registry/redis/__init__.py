@@ -20,26 +20,29 @@ knows its own change again: an advance counts once. Without an answer to that ei
 Times of records are told by the clock of this process, put right by what the store's clock said last.
 
 **The lists may lag**, the tasks never do. A member is written before its task is created and taken out after it has
-left, so that whoever is killed in between leaves a member too many, never one too few; each reader takes the task's word
-and puts right what it finds (`Lists.read`). The server forgets an ended task by itself an hour after its retention, in
-case that no process is there to take it out.
+left, so that whoever is killed in between leaves a member too many, never one too few; each reader takes the task's
+word and puts right what it finds (`Lists.read`). The server forgets an ended task by itself an hour after its
+retention, in case that no process is there to take it out.
 
 **Who sees what.** A snapshot is published to the channels of the rooms that the hub knows: its task, its user, its
 groups. A server subscribes to the channels of the rooms that its viewers are in, all on one connection (`feed`): the
 hub says `watch` when the first viewer enters a room, `unwatch` when the last one has left, and neither waits. A server
 without a viewer for a task receives nothing about it.
 
-**The hub never asks the store.** It reads the `Mirror`: the tasks of the rooms that are watched, as they came in by
-news, by this process's own writes, and by catching up. The news of a room are followed *before* it is read: once the
-server has confirmed the subscription the feed reads the unfinished tasks of the room, and those that have ended lately,
-and announces what differs from the mirror. So what changed between a viewer's first snapshot and the subscription
-follows as a push.
+**The hub never asks the store.** It reads the `Mirror`: the tasks of the rooms that are watched here. The feed's thread
+alone writes to it, from the news and from catching up, and announces what it has written; what this process changes
+comes back by the same way, so that output comes before the end that follows it. What the hub asks for and the mirror
+does not hold is read by the feed and announced. The news of a room are followed *before* it is read: once the server
+has confirmed the subscription, the feed reads the unfinished tasks of the room and those that came of late, and
+announces what the mirror did not have. So what changed between a viewer's first snapshot and the subscription follows
+as a push (and what did not is pushed once more than needed, to the first viewer of a room).
 
-**Pub/sub may lose**; nothing depends on it. On a connection that lives, nothing is lost in between; the feed asks for a
-sign of life each second and gives up a connection that has not answered in time. After any gap it subscribes anew and
-catches up, room by room: what is in the mirror is compared by version (an ended one only if it may have changed), the
-unfinished tasks of the room are read, and the finished ones that ended since the last sign of life. Tasks that are gone
-are announced as removed. Nothing but the rooms served here is read, and in batches.
+**Pub/sub may lose**; nothing depends on it. On a connection that lives, nothing is lost in between. The feed asks for a
+sign of life each second and gives up a connection that does not answer in time; up to when the last sign was asked for,
+by the store's clock, everything is here. After any gap it subscribes anew and catches up with all its rooms, in
+batches: it compares the versions of what the mirror holds and of all unfinished tasks of the rooms, and reads the
+finished ones that came since and what was removed since (of which each room keeps a list for an hour). Nothing but the
+rooms served here is read. After a longer gap viewers begin anew.
 
 **Memory.** The epoch stands in the store, with the run id of the server that it began on. Each new connection of any
 process sees the run id; when it is another (a restart, a failover, which may both have lost writes), the first to
@@ -50,10 +53,10 @@ viewers connect anew, since only ``tasks_snapshot`` changes a client's epoch.
 **Time limits.** An answer has `timeout` seconds (1), a connection as long. A call is made twice at most, the second
 time only if its connection proved dead at once. None of it happens on the hub thread.
 
-**Removal.** A removal published elsewhere may overtake what a viewer here is still owed: the mirror keeps the task until
-`pinned` lets go of it, and announces the removal then.
+**Removal.** A removal published elsewhere may overtake what a viewer here is still owed: the mirror keeps the task
+until `pinned` lets go of it, and announces the removal then.
 
-**Conflation.** `RedisRegistry.update` is synchronous and stores what it returns, as `Registry` says: 0.1–0.2 ms on a
+**Conflation.** `RedisRegistry.update` is synchronous and stores what it returns, as `Registry` says: about 0.2 ms on a
 Unix socket. What calls more often than people can see belongs behind a *conflator*, the same in a worker's client and
 in a server process: it applies an update to the newest record that it has, returns that, and lets one thread write each
 task at most once per interval, as the merged arguments of the updates since (an ``advance`` adds up, else the newest

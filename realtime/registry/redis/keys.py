@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ...protocol import group_room, user_room
+from ...protocol import group_room, task_room, user_room
+from ...task import Task
+from ..base import Removed
 
 
 class Keys:
@@ -49,6 +51,11 @@ class Keys:
         """A sorted set: the finished tasks of a user, by end."""
         return f"{self.ended}:{user_id}"
 
+    def removals(self, room: str) -> str:
+        """A sorted set: what was removed of a room's tasks of late, by time in microseconds. A member is the version of
+        the removal, a blank and the task's id."""
+        return f"{{{self._prefix}}}:gone:{room}"
+
     def channel(self, room: str) -> str:
         """Where the news of a room are told."""
         return self._channels + room
@@ -64,3 +71,8 @@ def rooms_with_lists(user_id: str | None, groups: Collection[str]) -> list[str]:
     if user_id is not None:
         rooms.append(user_room(user_id))
     return rooms
+
+
+def rooms_of(source: Task | Removed) -> list[str]:
+    """All rooms that are told of a task."""
+    return [task_room(source.task_id), *rooms_with_lists(source.user_id, source.groups)]

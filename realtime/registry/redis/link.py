@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -36,7 +37,9 @@ class Link:
         self._scripts = {name: self.client.register_script(_source(name)) for name in SCRIPTS}
         #: The run id of the server that the last connection was made to.
         self._run: str | None = None
+        #: The epoch, None while it must be asked for; and the last that was known.
         self._epoch: str | None = None
+        self._last: str | None = None
         #: What the server's clock is ahead of ours, in seconds.
         self.offset = 0.0
         #: Called with a new epoch, when there was one before. Must not raise.
@@ -94,6 +97,10 @@ class Link:
         except redis.exceptions.RedisError as error:
             raise _unavailable(error) from error
 
+    def connection(self) -> Any:
+        """A connection of one's own, not made yet."""
+        return self.client.connection_pool.make_connection()
+
     def close(self) -> None:
         """Close all connections."""
         self.client.close()
@@ -120,24 +127,25 @@ class Link:
         """Ask for epoch and time. Raises `RegistryUnavailable`."""
         if self._run is None:
             self.attempt(self.client.ping)
-        run, asked = self._run or "", time.time()
-        epoch, seconds, micros = self.attempt(
-            lambda: self._scripts["open"]([self.keys.meta], [run, secrets.token_hex(8)])
-        )
-        answered = time.time()
-        self.offset = int(seconds) + int(micros) / 1e6 - (asked + answered) / 2
-        return self.note(epoch.decode())
+        while True:
+            run, asked = self._run, time.time()
+            answer = self.attempt(partial(self._scripts["open"], [self.keys.meta], [run, secrets.token_hex(8)]))
+            if run == self._run:
+                break  # else it was another server that answered
+        epoch, seconds, micros = answer
+        self.offset = int(seconds) + int(micros) / 1e6 - (asked + time.time()) / 2
+        return self._note(epoch.decode())
 
-    def note(self, epoch: str) -> str:
-        """The store has said its epoch; returns it."""
-        former, self._epoch = self._epoch or self._last, epoch
-        self._last = epoch
+    def heard(self, epoch: str) -> None:
+        """A call has told the epoch that stands in the store. Not whose it is: that only `look` finds out."""
+        if epoch != self._epoch:
+            self.look()
+
+    def _note(self, epoch: str) -> str:
+        former, self._epoch, self._last = self._last, epoch, epoch
         if former is not None and former != epoch and self.on_epoch is not None:
             self.on_epoch(epoch)
         return epoch
-
-    #: The last epoch that was known.
-    _last: str | None = None
 
     def _greet(self, connection: Any) -> None:
         """A connection is made: see which server it is."""
@@ -147,10 +155,6 @@ class Link:
         if run != self._run:
             self._run = run
             self._epoch = None  # asked for anew before the next call
-
-    @property
-    def run_id(self) -> str:
-        return self._run or ""
 
 
 def _run_id(info: bytes) -> str:

@@ -7,7 +7,6 @@ what it finds.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +16,8 @@ from .link import Link
 
 #: Microseconds after which a task that is listed and not there is not about to be created any more.
 _CREATION: Final = 60_000_000
+#: Seconds that it can be told what was removed.
+_REMOVALS_KEPT: Final = 3600
 #: Members read on one way there and back.
 _BATCH: Final = 256
 
@@ -60,9 +61,8 @@ class Lists:
         """List a task that is about to be created. Returns its order, and the time in microseconds."""
         keys = [self._keys.meta, self._keys.live]
         keys += [self._keys.unfinished(room) for room in rooms_with_lists(new.user_id, new.groups)]
-        args = [new.task_id, "" if now is None else now, self._link.run_id, secrets.token_hex(8)]
-        epoch, order, micros = self._link.run("register", keys, args)
-        self._link.note(epoch.decode())
+        epoch, order, micros = self._link.run("register", keys, [new.task_id, "" if now is None else now])
+        self._link.heard(epoch.decode())
         return int(order), int(micros)
 
     def unregister(self, task: Task) -> None:
@@ -81,12 +81,17 @@ class Lists:
         shelves = dict(zip((self._all, own), sizes, strict=True))
         return [shelf for shelf, size in shelves.items() if size >= self._look_at.get(shelf.key, shelf.bound + 1)]
 
-    def drop(self, tasks: Sequence[Task]) -> None:
-        """The tasks have left."""
-
+    def drop(self, gone: Sequence[tuple[Task, int]]) -> None:
+        """The tasks have left with these versions."""
         commands: list[Sequence[Any]] = []
-        for task in tasks:
+        now = int(self._now() * 1e6)
+        for task, version in gone:
             member = _member(task)
+            for room in rooms_with_lists(task.user_id, task.groups):
+                key = self._keys.removals(room)
+                commands.append(("ZADD", key, now, f"{version} {task.task_id}"))
+                commands.append(("ZREMRANGEBYSCORE", key, "-inf", now - _REMOVALS_KEPT * 1_000_000))
+                commands.append(("EXPIRE", key, _REMOVALS_KEPT))
             places = self._places(task, finished=False) + self._places(task, finished=True)
             commands += [("ZREM", key, member) for key in places]
             commands.append(("HDEL", self._keys.over, member))

@@ -8,30 +8,28 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Final
 
-import msgspec
-
 from ...errors import InvalidValue, LimitReached, RegistryUnavailable, TaskAlreadyFinished, TaskExists, TaskNotFound
-from ...protocol import task_room
 from ...task import CANCELLED, COMPLETED, FAILED, UNFINISHED, NewTask, Task, TaskFailure
 from .. import transitions
-from ..base import Registry, Removed
+from ..base import Local, Registry, Removed
 from ..output import MAX_STREAMS, Piece, piece_of
-from .codec import decode, encode
-from .keys import rooms_with_lists
+from .catchup import CatchUp
+from .codec import encode
+from .feed import Feed, Teller
+from .keys import rooms_of, rooms_with_lists
 from .link import Link
 from .lists import Lists, Member, Shelf
+from .records import Records
 
 #: Milliseconds that the server itself keeps a finished task beyond its retention, in case nobody takes it out.
 _GRACE: Final = 3_600_000
 #: Milliseconds that the last version of a removed task is known.
 _REMEMBERED: Final = 86_400_000
-#: Tasks read, or removed, on one way there and back.
+#: Tasks removed on one way there and back.
 _BATCH: Final = 256
-#: Records that are kept to make the next ones from, without asking first.
-_MAX_KNOWN: Final = 4096
 
 
 class RedisRegistry(Registry):
@@ -57,9 +55,17 @@ class RedisRegistry(Registry):
         self._output_tail = output_tail
         self._timeout = timeout
         self._clock = clock
-        self._lists = Lists(self._link, self._read_many, self._now, max_tasks, max_tasks_per_user, retention)
-        #: Unfinished tasks as they were when this process last wrote or read them.
-        self._known: dict[str, Task] = {}
+        self._records = Records(self._link)
+        self._lists = Lists(self._link, self._records.read_many, self._now, max_tasks, max_tasks_per_user, retention)
+        self._feed = Feed(
+            self._link, CatchUp(self._link, self._records.read_many, self._all_output),
+            Teller(
+                self._tell_change, self._tell_output, self._tell_removed, lambda task_id: self.pinned(task_id),
+                self._tell_epoch, self._tell_reachable,
+            ),
+            tail=output_tail, timeout=timeout,
+        )  # fmt: skip
+        self._link.on_epoch = lambda epoch: self._feed.wake()
 
     @property
     def epoch(self) -> str:  # type: ignore[override]  # it is the store that says
@@ -81,18 +87,18 @@ class RedisRegistry(Registry):
             "create", self._keys_of(task_id), [nonce, micros, task.status, encode(task), *self._channels(task)]
         )
         if answer[0] == 1:
-            task = _with(task, int(answer[1]), 0)
-            self._know(task)
-            self._tell_change(task, True)
+            task = self._records.stored(task, int(answer[1]), 0)
+            if not self._feed.running:
+                self._tell_change(task, True)
             return task, True
         self._lists.unregister(task)
-        stored = self._decode(*answer[1:])
+        stored = self._records.decoded(*answer[1:])
         if exist_ok and stored.info.user_id == new.user_id and not stored.finished:
             return stored, False
         raise TaskExists(task_id)
 
     def get(self, task_id: str) -> Task | None:
-        return self._read_many([task_id]).get(task_id)
+        return self._records.read(task_id)
 
     def update(
         self,
@@ -135,7 +141,7 @@ class RedisRegistry(Registry):
         to be done, or nothing can be.
         """
         over = time.monotonic() + self._timeout
-        task, fresh = self._known.get(task_id), False
+        task, fresh = self._records.last(task_id), False
         for attempt in itertools.count(1):
             if task is None:
                 task, fresh = self.get(task_id), True
@@ -170,44 +176,47 @@ class RedisRegistry(Registry):
             [task.version, secrets.token_bytes(8), new.status, kept, encode(new), *self._channels(new)],
         )  # fmt: skip
         if answer[0] < 0:
-            self._known.pop(task.task_id, None)
+            self._records.forget(task.task_id)
             raise TaskNotFound(task.task_id)
         if answer[0]:
-            return True, self._know(_with(new, int(answer[1]), int(answer[2])))
-        return False, self._know(self._decode(*answer[1:]))
+            return True, self._records.stored(new, int(answer[1]), int(answer[2]))
+        return False, self._records.decoded(*answer[1:])
 
     def _after(self, task: Task) -> Task:
         """A change is stored: tell it, and make room if that was an end."""
+        full: builtins.list[Shelf] = []
         if task.finished:
-            with contextlib.suppress(RegistryUnavailable):  # it is stored; whoever reads the list puts it right
+            with contextlib.suppress(RegistryUnavailable):  # it is stored; whoever reads the lists puts them right
                 full = self._lists.settle(task)
-                self._tell_change(task, False)
-                for shelf in full:
-                    self._thin_out(shelf)
-                return task
-        self._tell_change(task, False)
+        if not self._feed.running:
+            self._tell_change(task, False)
+        with contextlib.suppress(RegistryUnavailable):
+            for shelf in full:
+                self._thin_out(shelf)
         return task
 
     # Output.
 
     def append_output(self, task_id: str, stream: str, data: bytes) -> int:
         keys = [*self._keys_of(task_id), self._keys.stream(task_id, stream)]
-        known = self._known.get(task_id) or self.get(task_id)  # for its channels, which never change
+        known = self._records.last(task_id) or self.get(task_id)  # for its channels, which never change
         if known is None:
             raise TaskNotFound(task_id)
         answer = self._link.run(
             "append", keys,
-            [secrets.token_bytes(8), stream, data, self._output_tail, MAX_STREAMS, *self._channels(known)],
+            [secrets.token_bytes(8), stream, data, self._output_tail, MAX_STREAMS, task_id, *self._channels(known)],
         )  # fmt: skip
         if answer[0] == -1:
-            self._known.pop(task_id, None)
+            self._records.forget(task_id)
             raise TaskNotFound(task_id)
         if answer[0] == -2:
             raise LimitReached(f"stream: the task has {MAX_STREAMS} already, no more are taken")
         if answer[0] == 0:
             raise TaskAlreadyFinished(task_id, answer[1].decode())
         end = int(answer[1])
-        self._tell_output(self._know(self._decode(*answer[2:])), stream, end - len(data))
+        task = self._records.decoded(*answer[2:])
+        if not self._feed.running:
+            self._tell_output(task, stream, end - len(data))
         return end
 
     def read_output(self, task_id: str, stream: str, offset: int, end: int, most: int) -> Piece | None:
@@ -273,11 +282,12 @@ class RedisRegistry(Registry):
         )
         gone = [(task, int(answer[1])) for task, answer in zip(tasks, answers, strict=True) if answer[0]]
         with contextlib.suppress(RegistryUnavailable):
-            self._lists.drop([task for task, _ in gone])
+            self._lists.drop(gone)
         removed = [Removed(task.task_id, task.user_id, task.groups, task.info.epoch, version) for task, version in gone]
         for one in removed:
-            self._known.pop(one.task_id, None)
-            self._tell_removed(one)
+            self._records.forget(one.task_id)
+            if not self._feed.running:
+                self._tell_removed(one)
         return removed
 
     # Reading.
@@ -305,17 +315,33 @@ class RedisRegistry(Registry):
     def unfinished(self) -> builtins.list[Task]:
         return self._lists.unfinished()
 
-    def _read_many(self, task_ids: Collection[str]) -> dict[str, Task]:
-        """Those of the tasks that there are."""
-        found: dict[str, Task] = {}
-        for batch in _batches(list(task_ids)):
-            answers = self._link.ask(*(("HMGET", self._keys.task(one), *_FIELDS) for one in batch))
-            for task_id, answer in zip(batch, answers, strict=True):
-                if answer[0] is None:
-                    self._known.pop(task_id, None)
-                else:
-                    found[task_id] = self._know(self._decode(*answer))
-        return found
+    # What others change.
+
+    @property
+    def local(self) -> Local:
+        return self._feed.mirror
+
+    def serve(self) -> None:
+        self._feed.start()
+
+    def watch(self, room: str) -> None:
+        self._feed.count(room, 1)
+
+    def unwatch(self, room: str) -> None:
+        self._feed.count(room, -1)
+
+    @property
+    def feed(self) -> Feed:
+        """The news, for what shows how the server is."""
+        return self._feed
+
+    def _all_output(self, task_id: str) -> dict[str, tuple[int, bytes]]:
+        kept: dict[str, tuple[int, bytes]] = {}
+        for stream, end in self.output_ends(task_id).items():
+            piece = self.read_output(task_id, stream, 0, end, end)
+            if piece is not None:
+                kept[stream] = piece.offset, piece.data
+        return kept
 
     # Helpers.
 
@@ -323,39 +349,9 @@ class RedisRegistry(Registry):
         return [self._keys.task(task_id), self._keys.output(task_id)]
 
     def _channels(self, task: Task) -> builtins.list[str]:
-        rooms = [task_room(task.task_id), *rooms_with_lists(task.user_id, task.groups)]
-        return [self._keys.channel(room) for room in rooms]
-
-    def _decode(self, record: bytes, version: bytes, size: bytes, written: bytes) -> Task:
-        return decode(record, epoch=self.epoch, version=int(version), size=int(size), written=int(written))
-
-    def _know(self, task: Task) -> Task:
-        known = self._known
-        if task.finished:
-            known.pop(task.task_id, None)
-            return task
-        known[task.task_id] = task
-        if len(known) > _MAX_KNOWN:
-            with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # another thread does it just now
-                del known[next(iter(known))]
-        return task
+        return [self._keys.channel(room) for room in rooms_of(task)]
 
     def close(self) -> None:
         super().close()
+        self._feed.close()
         self._link.close()
-
-
-#: The fields of a task, as `RedisRegistry._decode` takes them.
-_FIELDS: Final = ("r", "v", "s", "n")
-
-
-def _batches(task_ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(task_ids), _BATCH):
-        yield task_ids[start : start + _BATCH]
-
-
-def _with(task: Task, version: int, size: int) -> Task:
-    """The task as the store has it."""
-    if task.version == version and task.output_size == size and not task.output_more:
-        return task
-    return msgspec.structs.replace(task, version=version, output_size=size, output_more=0)

@@ -1,5 +1,5 @@
 -- Write to a stream of an unfinished task, and tell it.
--- KEYS: task, its output, the stream. ARGV: nonce, stream, data, bytes kept, streams allowed, then channels.
+-- KEYS: task, its output, the stream. ARGV: nonce, stream, data, bytes kept, streams allowed, task id, then channels.
 -- Returns 1, end, record, version, size, written; 0, status when the task has ended; -1 when there is none; -2 when
 -- that would be one stream too many. The output's own fields begin with a blank, as no stream does.
 local there = redis.call('HMGET', KEYS[1], 'r', 'v', 's', 'n', 't')
@@ -29,8 +29,8 @@ end
 local finish = string.format('%.0f', tonumber(start) + #ARGV[3])
 redis.call('HSET', KEYS[2], ARGV[2], finish, ' nonce', ARGV[1])
 local written = redis.call('HINCRBY', KEYS[1], 'n', #ARGV[3])
-local news = 'O ' .. start .. ' ' .. written .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
-for i = 6, #ARGV do
+local news = 'O ' .. ARGV[6] .. ' ' .. start .. ' ' .. written .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
+for i = 7, #ARGV do
   redis.call('PUBLISH', ARGV[i], news)
 end
 return {1, finish, there[1], there[2], there[3], written}

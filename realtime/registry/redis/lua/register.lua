@@ -1,13 +1,8 @@
 -- Give a task that is about to be created its place among all, and put it into the lists of its rooms.
 -- KEYS: meta, then the lists of unfinished tasks that it belongs to.
--- ARGV: task id, now in microseconds ('' = by this server's clock), run id, an epoch to begin with.
--- Returns epoch, order, now in microseconds.
+-- ARGV: task id, now in microseconds ('' = by this server's clock).
+-- Returns epoch ('' when there is none: the store was flushed), order, now in microseconds.
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'order')
-local epoch = meta[1]
-if not epoch then -- flushed since somebody looked
-  epoch = ARGV[4]
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', ARGV[3])
-end
 local now = tonumber(ARGV[2])
 if not now then
   local time = redis.call('TIME')
@@ -18,4 +13,4 @@ redis.call('HSET', KEYS[1], 'order', order)
 for i = 2, #KEYS do
   redis.call('ZADD', KEYS[i], order, order .. ' ' .. ARGV[1])
 end
-return {epoch, order, string.format('%.0f', now)}
+return {meta[1] or '', order, string.format('%.0f', now)}

@@ -1,0 +1,385 @@
+"""The news of the rooms that are watched here, and what was missed of them: one thread, one connection that listens.
+
+The thread is the only one that writes to the `Mirror`. It catches up with the ordinary connections of the `Link`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final
+
+import redis
+
+from ...errors import RegistryUnavailable
+from ...protocol import task_room
+from ...task import Task
+from ..base import Removed
+from .bell import Bell
+from .catchup import CatchUp
+from .codec import decode
+from .link import Link
+from .mirror import Mirror
+
+_log = logging.getLogger("realtime")
+
+#: Seconds between two signs of life that are asked for, and between two tries to connect.
+_INTERVAL: Final = 1.0
+#: Seconds that a room is still followed after its last viewer has left: a page that is loaded anew comes back to it.
+_LINGER: Final = 10.0
+#: Channels in one command.
+_BATCH: Final = 1000
+#: Seconds for which a gap can be made up for.
+LONGEST_GAP: Final = 3000.0
+
+
+class Teller:
+    """Whom the feed tells what: the announcements of a registry."""
+
+    def __init__(
+        self, change: Callable[[Task, bool], None], output: Callable[[Task, str, int], None],
+        removed: Callable[[Removed], None], pinned: Callable[[str], bool], epoch: Callable[[str], None],
+        reachable: Callable[[bool], None],
+    ) -> None:  # fmt: skip
+        self.change = change
+        self.output = output
+        self.removed = removed
+        self.pinned = pinned
+        self.epoch = epoch
+        self.reachable = reachable
+
+
+class Feed:
+    """See the module. ``timeout`` in seconds: without a sign of life for as long, the connection is given up."""
+
+    def __init__(self, link: Link, catch_up: CatchUp, tell: Teller, *, tail: int, timeout: float) -> None:
+        self._link = link
+        self._catch_up = catch_up
+        self._tell = tell
+        self._timeout = timeout
+        self.mirror = Mirror(tail, self._want)
+        #: What other threads ask for: rooms to count up or down, and tasks that are not here.
+        self._counts: deque[tuple[str, int]] = deque()
+        self._wanted: dict[str, None] = {}
+        self._waiting: dict[str, list[threading.Event]] = {}
+        self._thread: tuple[int, threading.Thread] | None = None
+        self._bell: Bell | None = None
+        self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        #: Viewers' interest in each room; rooms without any, and when to leave them; rooms that are caught up with.
+        self._interest: dict[str, int] = {}
+        self._leaving: dict[str, float] = {}
+        self.live: set[str] = set()
+        #: By the store's clock: up to when nothing was missed. 0: never connected.
+        self._whole = 0.0
+        self._last: bytes = b""
+        #: Removals that wait until nobody is owed the end of the task any more.
+        self._held_back: dict[str, Removed] = {}
+        #: Whether the store answers, as far as is known; how many news came in, and how often it was caught up.
+        self.reachable = False
+        self.received = self.gaps = 0
+
+    # Any thread.
+
+    @property
+    def running(self) -> bool:
+        """Whether the feed announces (and not the threads that make changes)."""
+        return self._thread is not None and self._thread[0] == os.getpid()
+
+    def start(self) -> None:
+        """Begin to listen, unless it does."""
+        if not self.running and not self._closed:
+            if self._thread is not None:  # forked: what the parent listens to is none of ours
+                self._begin()
+                self.mirror.rooms.clear()
+                self.mirror.reset("")
+            self._bell = Bell()
+            thread = threading.Thread(target=self._run, name="realtime-feed", daemon=True)
+            self._thread = os.getpid(), thread
+            thread.start()
+
+    def count(self, room: str, by: int) -> None:
+        """More or less interest in a room."""
+        self._counts.append((room, by))
+        self.wake()
+
+    def wait_for(self, rooms: Collection[str], timeout: float) -> bool:
+        """Wait until what is in these rooms is here. Returns whether it is."""
+        over = time.monotonic() + timeout
+        for room in rooms:
+            if room in self.live:
+                continue
+            event = threading.Event()
+            waiting = self._waiting.setdefault(room, [])
+            waiting.append(event)
+            if room not in self.live and not event.wait(max(0.0, over - time.monotonic())):
+                return room in self.live
+        return True
+
+    def close(self) -> None:
+        """Stop listening, and wait a moment for the thread."""
+        self._closed = True
+        self.wake()
+        if self.running and self._thread is not None and self._thread[1] is not threading.current_thread():
+            self._thread[1].join(3 * self._timeout)
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
+
+    def _want(self, task_id: str) -> None:
+        if self.running and task_id not in self._wanted:
+            self._wanted[task_id] = None
+            self.wake()
+
+    def wake(self) -> None:
+        """Have the thread look at what there is."""
+        if self._bell is not None:
+            self._bell.ring()
+
+    # The thread.
+
+    def _run(self) -> None:
+        bell = self._bell
+        assert bell is not None
+        while not self._closed:
+            connection = None
+            try:
+                connection = self._link.connection()
+                self._follow(connection, bell)
+            except (redis.exceptions.RedisError, RegistryUnavailable, OSError) as error:
+                if self.reachable and not self._closed:
+                    _log.warning("The task store is out of reach (%s); what is missed meanwhile follows.", error)
+                self._say(False)
+            except Exception:
+                _log.exception("Listening to the task store failed; it goes on.")
+                self._say(False)
+            finally:
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        connection.disconnect()
+            self.live.clear()
+            if not self._closed:
+                bell.wait(random.uniform(0.1, _INTERVAL / 2))
+
+    def _say(self, reachable: bool) -> None:
+        if reachable is not self.reachable:
+            self.reachable = reachable
+            self._tell.reachable(reachable)
+
+    def _follow(self, connection: Any, bell: Bell) -> None:
+        """Listen until the connection ends, which raises."""
+        connection.connect()
+        self._renew(self._link.look())
+        heard = time.monotonic()
+        asked: deque[tuple[float, float]] = deque()  # when, by our clock and by the store's
+        ask_at = heard
+        opened: list[str] = []
+        self._settle_counts()
+        since = self._whole
+        subscribing = len(self._subscribe(connection, list(self._interest)))
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection._sock, selectors.EVENT_READ)
+            selector.register(bell, selectors.EVENT_READ)
+            while not self._closed:
+                busy = False
+                for left in range(_BATCH, 0, -1):
+                    busy = left == 1
+                    if not connection.can_read(0):
+                        busy = False
+                        break
+                    heard = time.monotonic()
+                    kind, *rest = connection.read_response(timeout=self._timeout)
+                    if kind == b"message":
+                        self._read(rest[1])
+                    elif kind == b"subscribe":
+                        opened.append(self._link.keys.room(rest[0].decode()))
+                        subscribing -= 1
+                    elif kind == b"pong" and asked:
+                        self._whole = asked.popleft()[1]
+                if self._link.known_epoch not in (None, self.mirror.epoch):
+                    self._renew(self._link.open())
+                if opened and not subscribing:
+                    self._meet(opened, since)
+                    since, opened = 0.0, []
+                    self._say(True)
+                elif not self._interest and not subscribing:
+                    since = 0.0
+                    self._say(True)
+                bell.still()
+                new, leaving = self._settle_counts()
+                subscribing += len(self._subscribe(connection, new))
+                for names in _batches([self._link.keys.channel(room) for room in leaving]):
+                    connection.send_command("UNSUBSCRIBE", *names, check_health=False)
+                self._fetch()
+                now = time.monotonic()
+                if now >= ask_at:
+                    ask_at = now + _INTERVAL
+                    asked.append((now, time.time() + self._link.offset))
+                    connection.send_command("PING", check_health=False)
+                    self._renew(self._link.look())
+                    self._tick()
+                if asked and now - max(asked[0][0], heard) > self._timeout:
+                    raise redis.exceptions.TimeoutError("no sign of life")
+                selector.select(0 if busy else max(0.0, ask_at - time.monotonic()))
+
+    def _subscribe(self, connection: Any, rooms: list[str]) -> list[str]:
+        self.mirror.follow(rooms)
+        for names in _batches([self._link.keys.channel(room) for room in rooms]):
+            connection.send_command("SUBSCRIBE", *names, check_health=False)
+        return rooms
+
+    def _settle_counts(self) -> tuple[list[str], list[str]]:
+        """Take in what others asked for. Returns the rooms to follow from now on, and those to leave."""
+        new: list[str] = []
+        now = time.monotonic()
+        while self._counts:
+            room, by = self._counts.popleft()
+            if room not in self._interest:
+                self._interest[room] = 0
+                new.append(room)
+            self._interest[room] += by
+            if self._interest[room] <= 0:
+                self._leaving[room] = now + _LINGER
+            else:
+                self._leaving.pop(room, None)
+        left = [room for room, over in self._leaving.items() if over <= now]
+        for room in left:
+            del self._leaving[room], self._interest[room]
+            self.live.discard(room)
+            self.mirror.leave(room)
+        return new, left
+
+    # News.
+
+    def _read(self, data: bytes) -> None:
+        """One message. It comes once for each of its rooms that are followed here, one after the other."""
+        if data == self._last:
+            return
+        self._last = data
+        self.received += 1
+        if data[:1] == b"O":
+            self._output(data)
+            return
+        kind, version, size, written, record = data.split(b" ", 4)
+        try:
+            task = decode(
+                record, epoch=self.mirror.epoch, version=int(version), size=int(size), written=int(written)
+            )  # fmt: skip
+        except RegistryUnavailable as error:  # of a newer release: a server of that one shows it
+            _log.warning("%s", error)
+            return
+        if kind == b"R":
+            self._remove(Removed(task.task_id, task.user_id, task.groups, task.info.epoch, task.version))
+        else:
+            self._take(task, kind == b"C")
+
+    def _take(self, task: Task, created: bool) -> None:
+        if task.task_id in self._held_back and self._held_back[task.task_id].version < task.version:
+            self._let_go(self._held_back.pop(task.task_id))
+        if self.mirror.put(task):
+            self._tell.change(task, created)
+
+    def _output(self, data: bytes) -> None:
+        _, name, start, written, stream, text = data.split(b" ", 5)
+        task_id = name.decode()
+        task = self.mirror.held(task_id)
+        if task is None:
+            self._want(task_id)
+            return
+        known = self.mirror.write(task, stream.decode(), int(start), text, int(written))
+        if known is None:
+            self._load_output(task, {stream.decode(): int(start)})
+        elif known < int(start) + len(text):
+            self._tell.output(self.mirror.held(task_id) or task, stream.decode(), known)
+
+    def _load_output(self, task: Task, starts: dict[str, int]) -> None:
+        """Read all streams of a task; tell what is new, of one that was not here from ``starts`` on."""
+        for stream, (first, data) in self._catch_up.output(task.task_id).items():
+            here = self.mirror.output_ends(task.task_id).get(stream)
+            self.mirror.load(task, stream, first, data)
+            end = first + len(data)
+            start = starts.get(stream, end) if here is None else here
+            if start < end:
+                self._tell.output(task, stream, start)
+
+    def _remove(self, removed: Removed) -> None:
+        held = self.mirror.held(removed.task_id)
+        if held is not None and held.version < removed.version and self._tell.pinned(removed.task_id):
+            self._held_back[removed.task_id] = removed
+        else:
+            self._let_go(removed)
+
+    def _let_go(self, removed: Removed) -> None:
+        self.mirror.remove(removed.task_id, removed.version)
+        self._tell.removed(removed)
+
+    # What was missed.
+
+    def _meet(self, rooms: list[str], since: float) -> None:
+        """Catch up with rooms that are followed from now on; ``since`` when nothing was missed, 0: not at all yet."""
+        now = time.time() + self._link.offset
+        if since:
+            self.gaps += 1
+            if now - since > LONGEST_GAP:
+                self._tell.epoch(self.mirror.epoch)
+        rooms = [room for room in rooms if room in self._interest]
+        missed = self._catch_up.read(rooms, since or now, self.mirror)
+        for removed in missed.removed:
+            self._remove(removed)
+        for task in missed.tasks:
+            self._take(task, False)
+        for task in missed.written:
+            if self.mirror.output_ends(task.task_id) or task_room(task.task_id) in self.mirror.rooms:
+                self._load_output(task, {})
+        self._whole = now
+        self.live.update(rooms)
+        for room in rooms:
+            for event in self._waiting.pop(room, ()):
+                event.set()
+
+    def _fetch(self) -> None:
+        """Read tasks that were asked for."""
+        wanted = list(self._wanted)
+        if wanted:
+            for task in self._catch_up.tasks(wanted).values():
+                self._take(task, False)
+                if task.output_size or task.output_more:
+                    held = self.mirror.held(task.task_id)
+                    if held is not None:
+                        self._load_output(held, {})
+            for task_id in wanted:
+                del self._wanted[task_id]
+
+    def _renew(self, epoch: str) -> None:
+        """Begin anew if the store has lost its memory."""
+        former = self.mirror.epoch
+        if epoch == former:
+            return
+        self.mirror.reset(epoch)
+        self._held_back.clear()
+        self._last = b""
+        if former:
+            _log.warning("The task store has lost its memory, or some of it; viewers begin anew.")
+            self._tell.epoch(epoch)
+            self._meet(list(self.live), 0.0)
+
+    def _tick(self) -> None:
+        for task_id, removed in list(self._held_back.items()):
+            if not self._tell.pinned(task_id):
+                del self._held_back[task_id]
+                self._let_go(removed)
+        self.mirror.thin_out(self._tell.pinned)
+
+
+def _batches(names: list[str]) -> Iterable[list[str]]:
+    for start in range(0, len(names), _BATCH):
+        yield names[start : start + _BATCH]

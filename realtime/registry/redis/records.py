@@ -1,0 +1,78 @@
+"""Tasks read from the store, and what this process last knew of those that have not ended."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from ...task import Task
+from .codec import decode
+from .link import Link
+
+#: Tasks read on one way there and back.
+_BATCH: Final = 256
+#: Records that are kept to make the next ones from, without asking first.
+_MAX_KNOWN: Final = 4096
+#: The fields of a task, as `Records.decoded` takes them.
+_FIELDS: Final = ("r", "v", "s", "n")
+
+
+class Records:
+    """See the module. The store may know better than `last` at any time."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._known: dict[str, Task] = {}
+
+    def last(self, task_id: str) -> Task | None:
+        """The task as this process last knew it; None if it did not, or if it has ended."""
+        return self._known.get(task_id)
+
+    def forget(self, task_id: str) -> None:
+        """The task is gone."""
+        self._known.pop(task_id, None)
+
+    def read(self, task_id: str) -> Task | None:
+        """The task as it is now. Raises `RegistryUnavailable`."""
+        return self.read_many([task_id]).get(task_id)
+
+    def read_many(self, task_ids: Collection[str]) -> dict[str, Task]:
+        """Those of the tasks that there are. Raises `RegistryUnavailable`."""
+        found: dict[str, Task] = {}
+        every = list(task_ids)
+        for start in range(0, len(every), _BATCH):
+            batch = every[start : start + _BATCH]
+            answers = self._link.ask(*(("HMGET", self._link.keys.task(one), *_FIELDS) for one in batch))
+            for task_id, answer in zip(batch, answers, strict=True):
+                if answer[0] is None:
+                    self.forget(task_id)
+                else:
+                    found[task_id] = self.decoded(*answer)
+        return found
+
+    def decoded(self, record: bytes, version: bytes, size: bytes, written: bytes) -> Task:
+        """The task that the store answered with."""
+        return self.know(
+            decode(record, epoch=self._link.epoch, version=int(version), size=int(size), written=int(written))
+        )
+
+    def stored(self, task: Task, version: int, size: int) -> Task:
+        """A task of this process that the store has taken in, with what the store says of it."""
+        if task.version != version or task.output_size != size or task.output_more:
+            task = msgspec.structs.replace(task, version=version, output_size=size, output_more=0)
+        return self.know(task)
+
+    def know(self, task: Task) -> Task:
+        """Keep in mind what a task is now."""
+        known = self._known
+        if task.finished:
+            known.pop(task.task_id, None)
+            return task
+        known[task.task_id] = task
+        if len(known) > _MAX_KNOWN:
+            with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # another thread does it just now
+                del known[next(iter(known))]
+        return task

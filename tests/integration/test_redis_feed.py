@@ -1,0 +1,395 @@
+"""What a server learns of the tasks in Redis that others change: news, catching up, outages, a lost memory."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from realtime.errors import RegistryUnavailable
+from realtime.protocol import group_room, task_room, user_room
+from realtime.registry.base import Removed
+from realtime.registry.redis import RedisRegistry
+from realtime.registry.redis import feed as feed_module
+from realtime.task import NewTask, Task, TaskFailure
+from support.stores import StoreServer, shared_server
+
+#: Seconds that the server has to answer, where a test stops it.
+SHORT = 0.3
+
+
+class Server(RedisRegistry):
+    """A registry that serves, and what it has announced, each with what the hub could read at that moment."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        super().__init__(url, **settings)
+        self.changed = threading.Condition()
+        self.changes: list[tuple[Task, bool]] = []
+        self.read: list[Task | None] = []
+        self.told: list[str] = []
+        self.removed: list[Removed] = []
+        self.written: list[tuple[str, str, int]] = []
+        self.epochs: list[str] = []
+        self.reaches: list[bool] = []
+        self.on_change = self._heard
+        self.on_remove = lambda gone: self._note(self.removed, gone, f"removed {gone.task_id}")
+        self.on_output = self._output
+        self.on_epoch = lambda epoch: self._note(self.epochs, epoch, "epoch")
+        self.on_reachable = lambda reachable: self._note(self.reaches, reachable, f"reachable {reachable}")
+        self.serve()
+
+    def _heard(self, task: Task, created: bool) -> None:
+        self.read.append(self.local.get(task.task_id))
+        self._note(self.changes, (task, created), f"{task.status} {task.task_id}")
+
+    def _output(self, task: Task, stream: str, start: int) -> None:
+        self._note(self.written, (task.task_id, stream, start), f"output {task.task_id}")
+
+    def _note(self, where: list[Any], what: Any, text: str) -> None:
+        with self.changed:
+            where.append(what)
+            self.told.append(text)
+            self.changed.notify_all()
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Return when the condition holds; it is asked at each announcement. AssertionError after 20 s."""
+        with self.changed:
+            assert self.changed.wait_for(condition, 20), self.told
+
+    def open(self, *rooms: str) -> None:
+        """Watch rooms, and return when they are caught up with."""
+        for room in rooms:
+            self.watch(room)
+        assert self.feed.wait_for(rooms, 20)
+
+    def shown(self, task_id: str) -> str | None:
+        """The message of a task as the hub reads it."""
+        task = self.local.get(task_id)
+        return None if task is None else task.message
+
+    def text(self, task_id: str) -> str | None:
+        """All that the hub can read of a task's output."""
+        piece = self.local.read_output(task_id, "output", 0, 1 << 40, 1 << 40)
+        return None if piece is None else piece.data.decode()
+
+
+@pytest.fixture
+def opened() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def url() -> str:
+    return f"{shared_server('redis').url}?prefix=rt-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def server(opened: contextlib.ExitStack, url: str) -> Server:
+    return opened.enter_context(contextlib.closing(Server(url, timeout=10.0)))
+
+
+@pytest.fixture
+def worker(opened: contextlib.ExitStack, url: str) -> RedisRegistry:
+    return opened.enter_context(contextlib.closing(RedisRegistry(url, timeout=10.0)))
+
+
+@pytest.fixture
+def store(opened: contextlib.ExitStack) -> StoreServer:
+    """A server that the test may stop."""
+    store = StoreServer()
+    opened.callback(store.remove)
+    store.start()
+    return store
+
+
+def new(task_id: str = "a", user_id: str | None = "ada", **fields: Any) -> NewTask:
+    return NewTask(task_id, user_id, **fields)
+
+
+# News.
+
+
+def test_a_server_learns_what_another_process_changes(server: Server, worker: RedisRegistry) -> None:
+    """Each change in a watched room is announced once, with its creation said to be one, and the hub can read it."""
+    server.open(user_room("ada"), task_room("a"), group_room("team"))
+    made = [worker.create(new(groups=("team",)))[0], worker.update("a", "On"), worker.request_cancel("a")]
+    made.append(worker.cancel("a"))
+    server.wait_until(lambda: len(server.changes) >= len(made))
+    assert server.changes == [(task, number == 0) for number, task in enumerate(made)]
+    assert server.read == made
+    removed = worker.remove("a")
+    server.wait_until(lambda: server.removed)
+    assert server.removed == [removed]
+    assert server.local.get("a") is None
+
+
+def test_its_own_changes_come_the_same_way(server: Server) -> None:
+    """Once each, in the order in which they were made, output before the end that follows it."""
+    server.open(user_room("ada"))
+    server.create(new())
+    server.append_output("a", "output", b"one ")
+    server.append_output("a", "output", b"two")
+    server.complete("a", None)
+    server.remove("a")
+    server.wait_until(lambda: server.removed)
+    assert server.told[-5:] == ["processing a", "output a", "output a", "completed a", "removed a"]
+    assert [start for _, _, start in server.written] == [0, 4]
+
+
+def test_a_server_receives_nothing_that_nobody_watches(server: Server, worker: RedisRegistry) -> None:
+    """Not of other users, of nobody, of other groups, nor of single tasks."""
+    server.open(user_room("ada"))
+    for number, (user_id, groups) in enumerate((("grace", ()), (None, ()), ("joan", ("team",)))):
+        worker.create(new(f"t{number}", user_id, groups=groups))
+        worker.complete(f"t{number}", None)
+    worker.create(new("own"))
+    server.wait_until(lambda: server.changes)
+    assert server.feed.received == 1
+    assert [task.task_id for task, _ in server.changes] == ["own"]
+
+
+def test_a_room_is_left_when_nobody_has_watched_it_for_a_while(
+    server: Server, worker: RedisRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is followed as long as one is there, and forgotten with all its tasks that no other room shows."""
+    monkeypatch.setattr(feed_module, "_LINGER", 0.0)
+    server.open(user_room("ada"), group_room("team"))
+    server.watch(user_room("ada"))
+    worker.create(new("own"))
+    worker.create(new("shared", groups=("team",)))
+    server.wait_until(lambda: len(server.changes) == 2)
+    server.unwatch(user_room("ada"))
+    worker.update("own", "Still")
+    server.wait_until(lambda: len(server.changes) == 3)
+    server.unwatch(user_room("ada"))
+    channel = server._link.keys.channel(user_room("ada"))
+    with contextlib.closing(shared_server("redis").client()) as client:
+        wait_for(lambda: client.pubsub_numsub(channel)[0][1] == 0)
+    worker.update("own", "Unseen")
+    worker.update("shared", "Seen")
+    server.wait_until(lambda: len(server.changes) == 4)
+    assert server.shown("shared") == "Seen"
+    assert server.feed.mirror.held("own") is None
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """For what nothing announces. AssertionError after 20 s."""
+    over, pause = time.monotonic() + 20, threading.Event()
+    while not condition():
+        assert time.monotonic() < over
+        pause.wait(0.01)
+
+
+# Before the news.
+
+
+def test_what_was_there_before_a_room_is_watched_is_read(server: Server, worker: RedisRegistry) -> None:
+    """The unfinished tasks of a user or a group, a single task even if it has ended, and what they have written."""
+    worker.create(new("own"))
+    worker.create(new("shared", "grace", groups=("team",)))
+    worker.create(new("single", "grace"))
+    worker.append_output("single", "output", b"text")
+    worker.complete("single", None)
+    worker.create(new("other", "grace"))
+    server.open(user_room("ada"), group_room("team"), task_room("single"))
+    assert {task.task_id for task, _ in server.changes} == {"own", "shared", "single"}
+    assert server.text("single") == "text"
+
+
+def test_what_the_hub_asks_for_and_is_not_there_follows(server: Server, worker: RedisRegistry) -> None:
+    """An old task that has ended is read when the hub misses it, and announced."""
+    worker.create(new("old"))
+    ended = worker.complete("old", None)
+    server.open(user_room("ada"))
+    server.feed.mirror.reset(server.epoch)
+    server.changes.clear()
+    assert server.local.get("old") is None
+    server.wait_until(lambda: server.changes)
+    assert server.changes == [(ended, False)]
+
+
+# Gaps.
+
+
+class Gap:
+    """While it lasts, the server does not hear anything of the store."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._connection = server._link.connection
+
+    def __enter__(self) -> None:
+        gaps = self._server.feed.gaps
+
+        def refuse() -> Any:
+            raise redis.exceptions.ConnectionError("cut off")
+
+        self._server._link.connection = refuse  # type: ignore[method-assign]
+        self._gaps = gaps
+        with contextlib.closing(shared_server("redis").client()) as client:
+            client.client_kill_filter(_type="pubsub")
+        self._server.wait_until(lambda: not self._server.feed.reachable)
+
+    def __exit__(self, *_: object) -> None:
+        self._server._link.connection = self._connection  # type: ignore[method-assign]
+        self._server.wait_until(lambda: self._server.feed.reachable)
+
+
+def test_a_gap_is_made_up_for(server: Server, worker: RedisRegistry) -> None:
+    """What changed, ended, came, came and ended, and left while nothing was heard, is announced once it is heard
+    again; what did not change is not."""
+    server.open(user_room("ada"), task_room("single"))
+    for task_id in ("same", "moved", "ended", "left"):
+        worker.create(new(task_id))
+    worker.create(new("single", "grace"))
+    worker.create(new("old"))
+    worker.complete("old", None)
+    server.wait_until(lambda: len(server.changes) == 7)
+    server.changes.clear()
+    with Gap(server):
+        worker.update("moved", "On")
+        worker.complete("ended", None)
+        worker.create(new("came"))
+        worker.create(new("brief"))
+        worker.fail("brief", TaskFailure(None, "no", "failed"))
+        worker.cancel("left")
+        left = worker.remove("left")
+        old = worker.remove("old")
+        worker.update("single", "On")
+    assert {f"{task.status} {task.task_id}" for task, _ in server.changes} == {
+        "processing moved", "completed ended", "processing came", "failed brief", "processing single",
+    }  # fmt: skip
+    assert len(server.changes) == 5
+    assert {(gone.task_id, gone.version) for gone in server.removed} == {
+        (gone.task_id, gone.version) for gone in (left, old)
+    }
+
+
+def test_a_removal_is_made_up_for_though_the_task_was_not_held(server: Server, worker: RedisRegistry) -> None:
+    """A page may show an old task that the server does not hold any more: it learns of its removal all the same."""
+    worker.create(new("old", groups=("team", "house")))
+    worker.complete("old", None)
+    server.open(user_room("ada"), group_room("team"))
+    server.feed.mirror.reset(server.epoch)
+    with Gap(server):
+        removed = worker.remove("old")
+    (gone,) = server.removed
+    assert (gone.task_id, gone.user_id, gone.groups, gone.version) == ("old", "ada", ("team",), removed.version)
+
+
+def test_output_of_a_gap_follows_in_its_place(server: Server, worker: RedisRegistry) -> None:
+    """It is announced from where the news broke off, nothing is missing, and nothing is there twice."""
+    server.open(user_room("ada"))
+    worker.create(new())
+    worker.append_output("a", "output", b"one ")
+    server.wait_until(lambda: server.written)
+    with Gap(server):
+        worker.append_output("a", "output", b"two ")
+    worker.append_output("a", "output", b"three")
+    server.wait_until(lambda: server.text("a") == "one two three")
+    assert [start for _, _, start in server.written] == [0, 4, 8]
+
+
+def test_output_that_begins_in_the_middle_is_read_whole(server: Server, worker: RedisRegistry) -> None:
+    """News of a stream that is not here bring what is kept of it; what was written before is not announced."""
+    worker.create(new())
+    worker.append_output("a", "output", b"before ")
+    server.open(user_room("ada"))
+    worker.append_output("a", "output", b"after")
+    server.wait_until(lambda: server.text("a") == "before after")
+    assert server.written[-1] == ("a", "output", 7)
+
+
+# Removal.
+
+
+def test_the_end_that_a_viewer_is_owed_outlives_a_removal_elsewhere(server: Server, worker: RedisRegistry) -> None:
+    """The hub reads it as long as it is pinned, and learns of the removal then."""
+    owed = {"a"}
+    server.pinned = lambda task_id: task_id in owed
+    server.open(user_room("ada"))
+    worker.create(new())
+    ended = worker.complete("a", None)
+    worker.remove("a")
+    worker.create(new("next"))
+    server.wait_until(lambda: server.local.get("next"))
+    assert server.local.get("a") == ended
+    assert server.removed == []
+    owed.clear()
+    server.wait_until(lambda: server.removed)
+    assert server.local.get("a") is None
+
+
+# Outages, and a lost memory.
+
+
+def test_a_store_that_does_not_answer_is_unavailable_in_time(opened: contextlib.ExitStack, store: StoreServer) -> None:
+    """Reads and writes raise within the time limit; the hub goes on reading at once; what was missed follows."""
+    server = opened.enter_context(contextlib.closing(Server(store.url, timeout=SHORT)))
+    worker = opened.enter_context(contextlib.closing(RedisRegistry(store.url, timeout=SHORT)))
+    server.open(user_room("ada"))
+    worker.create(new())
+    server.wait_until(lambda: server.changes)
+    store.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        for call in (
+            lambda: worker.update("a", "On"),
+            lambda: worker.get("a"),
+            lambda: worker.create(new("b")),
+            lambda: worker.list(user_id="ada", groups=(), limit=5),
+            lambda: worker.append_output("a", "output", b"x"),
+        ):
+            with pytest.raises(RegistryUnavailable):
+                call()
+        assert time.monotonic() - began < 60 * SHORT
+        server.wait_until(lambda: server.reaches[-1:] == [False])
+        assert server.shown("a") == "Starting..."
+    finally:
+        store.send_signal(signal.SIGCONT)
+    server.wait_until(lambda: server.reaches[-1:] == [True])
+    assert server.epochs == []
+    version = worker.update("a", "Back").version
+    server.wait_until(lambda: server.changes[-1][0].version == version)
+
+
+def test_a_store_that_was_started_anew_has_another_epoch(opened: contextlib.ExitStack, store: StoreServer) -> None:
+    """Whoever notices first begins it; all agree; nothing of before is shown; versions go on above."""
+    server = opened.enter_context(contextlib.closing(Server(store.url, timeout=5.0)))
+    worker = opened.enter_context(contextlib.closing(RedisRegistry(store.url, timeout=5.0)))
+    server.open(user_room("ada"))
+    before = worker.create(new())[0]
+    server.wait_until(lambda: server.changes)
+    store.kill()
+    with pytest.raises(RegistryUnavailable):
+        worker.update("a", "On")
+    server.wait_until(lambda: server.reaches[-1:] == [False])
+    store.start()
+    after = worker.create(new())[0]
+    server.wait_until(lambda: server.epochs and server.reaches[-1])
+    server.wait_until(lambda: server.changes[-1][0] == after)
+    assert server.epochs == [after.epoch] == [worker.epoch] == [server.epoch] == [server.local.epoch]
+    assert after.epoch != before.epoch
+    assert after.version > before.version
+
+
+def test_a_flushed_store_has_another_epoch(opened: contextlib.ExitStack, store: StoreServer) -> None:
+    """The server is the same, its memory is not: it is noticed without anybody writing."""
+    server = opened.enter_context(contextlib.closing(Server(store.url, timeout=5.0)))
+    server.open(user_room("ada"))
+    server.create(new())
+    server.wait_until(lambda: server.changes)
+    epoch = server.epoch
+    with contextlib.closing(store.client()) as client:
+        client.flushall()
+    server.wait_until(lambda: server.epochs)
+    assert server.epochs == [server.epoch] != [epoch]
+    assert server.local.get("a") is None
