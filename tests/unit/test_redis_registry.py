@@ -1,0 +1,363 @@
+"""What is particular about tasks in Redis: addresses, lost answers, lists that lag, records of other releases."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+
+from realtime.config import Config
+from realtime.errors import ConfigError, RegistryUnavailable, TaskNotFound
+from realtime.registry import open_registry
+from realtime.registry import transitions as moves
+from realtime.registry.redis import RedisRegistry
+from realtime.registry.redis.codec import FORMAT, decode, encode
+from realtime.registry.redis.link import Link
+from realtime.task import FAILED, NewTask, TaskFailure
+from support.clock import Clock
+from support.registries import Told
+from support.stores import shared_server
+
+
+@pytest.fixture
+def url() -> str:
+    return f"{shared_server('redis').url}?prefix=rt-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[RedisRegistry]:
+    with contextlib.closing(RedisRegistry(url, timeout=10.0)) as registry:
+        yield registry
+
+
+@pytest.fixture
+def other(url: str) -> Iterator[RedisRegistry]:
+    """The same tasks, seen by another process."""
+    with contextlib.closing(RedisRegistry(url, timeout=10.0)) as registry:
+        yield registry
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "expected"),
+    [
+        ("redis://h:7/3", redis.Connection, {"host": "h", "port": 7, "db": 3}),
+        ("valkey://u:p@h", redis.Connection, {"host": "h", "username": "u", "password": "p"}),
+        ("rediss://h", redis.SSLConnection, {"host": "h"}),
+        ("valkeys://h", redis.SSLConnection, {"host": "h"}),
+        ("unix:///run/s?db=2", redis.UnixDomainSocketConnection, {"path": "/run/s", "db": 2}),
+        ("unix:///run/s?prefix=app&db=2", redis.UnixDomainSocketConnection, {"path": "/run/s", "db": 2}),
+    ],
+)
+def test_an_address_says_how_to_connect(url: str, kind: type, expected: dict[str, Any]) -> None:
+    """Every form leads to the connection that it names, with the time limit; nothing is opened."""
+    pool = Link(url, 0.5).client.connection_pool
+    assert pool.connection_class is kind
+    assert expected.items() <= pool.connection_kwargs.items()
+    assert pool.connection_kwargs["socket_timeout"] == pool.connection_kwargs["socket_connect_timeout"] == 0.5
+
+
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "valkey+sentinel"])
+def test_an_address_of_sentinels_names_a_service(scheme: str) -> None:
+    """Several sentinels, the service, the database, and the login of the service."""
+    pool = Link(f"{scheme}://u:p%40@one:1,two/main/4", 0.5).client.connection_pool
+    sentinels = [client.connection_pool.connection_kwargs for client in pool.sentinel_manager.sentinels]
+    assert [(one["host"], one["port"], one["socket_timeout"]) for one in sentinels] == [
+        ("one", 1, 0.5),
+        ("two", 26379, 0.5),
+    ]
+    assert pool.service_name == "main"
+    assert {"db": 4, "username": "u", "password": "p@"}.items() <= pool.connection_kwargs.items()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:secret@h:port/0",
+        "redis+sentinel://u:secret@",
+        "redis+sentinel://u:secret@h",
+        "redis://u:secret@h?prefix=",
+        "redis://u:secret@h?prefix={a}",
+        "redis://u:secret@h?db=first",
+        "nowhere://u:secret@h",
+    ],
+)
+def test_a_wrong_address_is_refused_without_its_password(url: str) -> None:
+    """The error names the setting and shows nothing of the login."""
+    with pytest.raises(ConfigError, match="REALTIME_REGISTRY") as caught:
+        open_registry(Config(registry=url))
+    assert "secret" not in str(caught.value)
+
+
+def test_the_setting_opens_it(url: str) -> None:
+    """With the bounds of the settings; nothing is opened before the first use."""
+    registry = open_registry(Config(registry=url, max_tasks_per_user=1))
+    with contextlib.closing(registry):
+        assert isinstance(registry, RedisRegistry)
+        for task_id in "ab":
+            registry.create(NewTask(task_id, "ada"))
+            registry.cancel(task_id)
+        assert [task.task_id for task in registry.list(user_id="ada", groups=(), limit=5)[0]] == ["b"]
+
+
+def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    """Every call says so, and the epoch too."""
+    registry = RedisRegistry(f"unix://{tmp_path}/nothing", timeout=0.5)
+    calls: list[Callable[[], object]] = [
+        lambda: registry.epoch,
+        lambda: registry.get("a"),
+        lambda: registry.create(NewTask("a", "ada")),
+        lambda: registry.update("a", "On"),
+        lambda: registry.expire(),
+        lambda: registry.unfinished(),
+    ]
+    for call in calls:
+        with pytest.raises(RegistryUnavailable):
+            call()
+
+
+def test_apps_and_databases_are_kept_apart(url: str) -> None:
+    """Another prefix, and another database, is another store, with an epoch of its own."""
+    urls = [url, f"{url}x", f"{url}&db=1"]
+    registries = [RedisRegistry(one, timeout=10.0) for one in urls]
+    try:
+        for registry in registries:
+            registry.create(NewTask("a", "ada"))
+        assert len({registry.epoch for registry in registries}) == 3
+        assert len({registry._link.keys.channel("user:ada") for registry in registries}) == 3
+    finally:
+        for registry in registries:
+            registry.close()
+
+
+# Answers that are lost.
+
+
+class LosesAnswers:
+    """A script whose answer does not arrive the first time, though the store has done what it says."""
+
+    def __init__(self, script: Any) -> None:
+        self._script = script
+        self.calls = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        answer = self._script(*args, **kwargs)
+        if self.calls == 1:
+            raise redis.exceptions.ConnectionError("cut off")
+        return answer
+
+
+@pytest.fixture
+def lose(registry: RedisRegistry) -> Callable[[str], LosesAnswers]:
+    """Have the next answer of a script be lost."""
+
+    def lose_one(name: str) -> LosesAnswers:
+        loses = LosesAnswers(registry._link._scripts[name])
+        registry._link._scripts[name] = loses
+        return loses
+
+    return lose_one
+
+
+def test_a_change_whose_answer_was_lost_is_made_once(
+    registry: RedisRegistry, lose: Callable[[str], LosesAnswers]
+) -> None:
+    """An advance counts once, a creation is one, output is not doubled, and all is told once, as it is stored."""
+    told = Told(registry)
+    script = lose("create")
+    created, is_new = registry.create(NewTask("a", "ada"))
+    assert (is_new, script.calls) == (True, 2)
+    script = lose("store")
+    task = registry.update("a", advance=1)
+    assert (task.current, task.version, script.calls) == (1, created.version + 1, 2)
+    script = lose("append")
+    assert registry.append_output("a", "output", b"text") == 4
+    assert script.calls == 2
+    lose("store")
+    ended = registry.complete("a", b"1")
+    assert registry.get("a") == ended
+    assert told.changes == [(created, True), (task, False), (ended, False)]
+    assert registry.output_ends("a") == {"output": 4}
+
+
+def test_a_removal_whose_answer_was_lost_is_made_once(registry: RedisRegistry) -> None:
+    """It is told, not taken for one that somebody else made."""
+    told = Told(registry)
+    registry.create(NewTask("a", "ada"))
+    registry.cancel("a")
+    run_all = registry._link.run_all
+    made: list[str] = []
+
+    def twice(name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        made.append(name)
+        run_all(name, calls)
+        return run_all(name, calls)
+
+    registry._link.run_all = twice  # type: ignore[method-assign]
+    assert registry.remove("a") in told.removed
+    assert made == ["remove"]
+    with pytest.raises(TaskNotFound):
+        registry.remove("a")
+
+
+# Several processes.
+
+
+def test_a_change_stands_on_what_others_have_stored(registry: RedisRegistry, other: RedisRegistry) -> None:
+    """What this process last knew is out of date: the change is made anew, and nothing of another's is lost."""
+    registry.create(NewTask("a", "ada", total=10))
+    other.update("a", "Theirs", current=5)
+    other.request_cancel("a")
+    task = registry.update("a", advance=1)
+    assert (task.message, task.current, task.cancel_requested is not None) == ("Theirs", 6, True)
+    other.append_output("a", "output", b"text")
+    assert registry.update("a", "On").output_size == 4
+
+
+def test_what_is_out_of_date_says_nothing(registry: RedisRegistry, other: RedisRegistry) -> None:
+    """A task that another process has removed and made anew is the new one, whatever was known of the old one."""
+    registry.create(NewTask("a", "ada"))
+    other.complete("a", None)
+    other.remove("a")
+    with pytest.raises(TaskNotFound):
+        registry.update("a", "On")
+    registry.create(NewTask("a", "ada"))
+    registry.start("a")
+    other.complete("a", None)
+    other.remove("a")
+    with pytest.raises(TaskNotFound):
+        registry.start("a")  # which was nothing to do, as far as was known
+
+
+def test_many_processes_lose_no_advance(url: str) -> None:
+    """Registries that know nothing of each other come to the right sum, with a version for each step."""
+    registries = [RedisRegistry(url, timeout=20.0) for _ in range(4)]
+    told = [Told(registry) for registry in registries]
+    registries[0].create(NewTask("a", "ada"))
+
+    def work(registry: RedisRegistry) -> None:
+        for _ in range(50):
+            registry.update("a", advance=1)
+
+    threads = [threading.Thread(target=work, args=(registry,)) for registry in registries]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    task = registries[0].get("a")
+    assert task is not None
+    assert task.current == 200
+    versions = [change.version for one in told for change, _ in one.changes]
+    assert sorted(versions) == list(range(task.version - 200, task.version + 1))
+    for registry in registries:
+        registry.close()
+
+
+# Lists that lag.
+
+
+def unavailable(*_: object) -> Any:
+    raise RegistryUnavailable("cut off")
+
+
+def test_an_end_that_was_not_settled_is_settled_by_the_next_reader(
+    registry: RedisRegistry, other: RedisRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end itself is made; whoever reads the list of unfinished tasks moves it to the finished ones."""
+    registry.create(NewTask("a", "ada"))
+    monkeypatch.setattr(registry._lists, "settle", unavailable)
+    ended = registry.complete("a", None)
+    assert ended.finished
+    assert other.list(user_id="ada", groups=(), limit=5, finished=True)[0] == []
+    assert other.list(user_id="ada", groups=(), limit=5, finished=False)[0] == []
+    assert other.list(user_id="ada", groups=(), limit=5, finished=True)[0] == [ended]
+    assert other.unfinished() == []
+    assert other.expire(other._now() + 7200)[0].task_id == "a"
+
+
+def test_what_was_listed_and_never_created_is_taken_out(url: str, clock: Clock) -> None:
+    """Not at once, since it may be about to be: a minute later."""
+    registry = RedisRegistry(url, timeout=10.0, clock=clock)
+    with contextlib.closing(registry):
+        registry._lists.register(NewTask("dead", "ada"), int(clock() * 1e6))
+        registry.create(NewTask("a", "ada"))
+        key = registry._keys.unfinished("user:ada")
+        for seconds, size in ((0.0, 2), (59.0, 2), (2.0, 1)):
+            clock.go(seconds)
+            tasks, following = registry.list(user_id="ada", groups=(), limit=1)
+            assert ([task.task_id for task in tasks], following) == (["a"], None)
+            assert registry._link.ask(("ZCARD", key)) == [size]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_removal_that_was_not_noted_is_put_right(
+    registry: RedisRegistry, other: RedisRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages are as if it had been, and ids that came back are not shown twice."""
+    registry.create(NewTask("a", "ada"))
+    registry.complete("a", None)
+    monkeypatch.setattr(registry._lists, "drop", unavailable)
+    registry.remove("a")
+    task = other.create(NewTask("a", "ada"))[0]
+    assert other.list(user_id="ada", groups=(), limit=5) == ([task], None)
+    assert other.expire(other._now() + 7200) == []
+
+
+def test_an_ended_task_is_kept_by_the_server_for_its_time_only(registry: RedisRegistry) -> None:
+    """With all that belongs to it, an hour beyond its retention; before its end for ever."""
+    registry.create(NewTask("a", "ada"))
+    registry.append_output("a", "output", b"text")
+    keys = [registry._keys.task("a"), registry._keys.output("a"), registry._keys.stream("a", "output")]
+    assert registry._link.ask(*(("TTL", key) for key in keys)) == [-1, -1, -1]
+    registry.complete("a", None)
+    for left in registry._link.ask(*(("TTL", key) for key in keys)):
+        assert 7100 <= left <= 7200
+    registry.remove("a")
+    (left,) = registry._link.ask(("TTL", keys[0]))
+    assert 86_300 <= left <= 86_400
+    assert registry._link.ask(*(("EXISTS", key) for key in keys)) == [1, 0, 0]
+
+
+# Records.
+
+
+def test_a_record_is_the_same_when_it_is_read() -> None:
+    """All that a task is goes through bytes unchanged, its JSON too."""
+    new = NewTask(
+        "a", "ada", ("team",), "Näme", total=7.5, unit="rows", metadata=b'{"k":1}', cancellable=True, attempt=2,
+        retry_of="z", parent_id="p",
+    )  # fmt: skip
+    task = moves.created(new, epoch="e", now=100.25, version=7, order=3)
+    for step in range(5):
+        task = moves.updated(task, 101.0 + step, "Réading", current=step, metadata=b'{"k":2}')
+    task = moves.stalled(moves.asked_to_stop(moves.written(task, 12), 107.0), 106.5)
+    failure = TaskFailure("E", "no", "code", True, b'{"d":1}')
+    for one in (task, moves.ended(task, 108.0, FAILED, failure=failure), moves.written(task, 3)):
+        size, written = one.output_size, one.output_size + one.output_more
+        again = decode(encode(one), epoch="e", version=one.version, size=size, written=written)
+        assert again == one
+        assert again.encode() == one.encode()
+
+
+def test_a_record_of_another_release_is_not_misread(registry: RedisRegistry) -> None:
+    """It is said, instead of shown as something else."""
+    task = registry.create(NewTask("a", "ada"))[0]
+    fields = msgspec.msgpack.decode(encode(task))
+    for record in (msgspec.msgpack.encode([FORMAT + 1, *fields[1:]]), b"\x01", b""):
+        registry._link.ask(("HSET", registry._keys.task("a"), "r", record))
+        with pytest.raises(RegistryUnavailable, match="release"):
+            registry.get("a")
