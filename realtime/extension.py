@@ -31,6 +31,7 @@ from .metrics import Metrics
 from .operations import Operations, TaskId, UserId, Word
 from .protocol import MAX_MESSAGE_BYTES, user_room
 from .registry import open_registry
+from .renewal import renew_viewers
 from .runner import Job, Runner
 from .task import Task, TaskStatus
 from .transport import http
@@ -117,7 +118,12 @@ class Realtime(Operations):
             max_viewers=config.max_viewers or _most_viewers(),
         )  # fmt: skip
         if config.stall_timeout:
-            self.hub.on_sweep.append(self._find_stalled)
+            stalled = self._find_stalled
+            if self.registry.reads_wait:  # which the hub must not
+                spawn, execute = self.concurrency.spawn, self.concurrency.execute
+                stalled = partial(spawn, partial(execute, self._find_stalled), "realtime-stalled")
+            self.hub.on_sweep.append(stalled)
+        renew_viewers(self.registry, self.hub, self.concurrency)
         app.before_request(self.registry.adopt)
         self.exposition = self._measured(config.metrics)
         app.register_blueprint(http.blueprint(self), url_prefix=URL_PREFIX)

@@ -12,7 +12,7 @@ from . import protocol
 from .frames import Batch, Frame
 from .metrics import Metrics
 from .protocol import MAX_FLUSH_BYTES
-from .registry.base import Registry, Removed
+from .registry.base import Local, Removed
 from .registry.output import Piece
 from .task import Task
 from .viewer import Viewer
@@ -45,7 +45,7 @@ class Told:
     The end of a stream is looked at once in a flush: what is written meanwhile is the next one's.
     """
 
-    def __init__(self, registry: Registry, written: dict[tuple[str, str], int]) -> None:
+    def __init__(self, registry: Local, written: dict[tuple[str, str], int]) -> None:
         self._registry = registry
         self._written = written
         self._ends: dict[str, dict[str, int]] = {}
@@ -77,7 +77,7 @@ class Flush:
     says to where a stream is told in this flush, the same for everybody."""
 
     def __init__(
-        self, registry: Registry, make_frame: Callable[[str, bytes], Frame], created: set[str],
+        self, registry: Local, make_frame: Callable[[str, bytes], Frame], created: set[str],
         end_of: Callable[[str, str], int], metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
         self._registry = registry

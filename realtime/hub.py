@@ -23,7 +23,7 @@ from .metrics import Metrics
 from .pacing import Pacing
 from .protocol import NAMESPACE, output_room, task_room
 from .registry.base import Registry, Removed
-from .rooms import Rooms, rooms_for, rooms_of
+from .rooms import ADDRESS, Rooms, rooms_for, rooms_of
 from .task import Task
 from .viewer import Outgoing
 from .viewer import Viewer as Viewer
@@ -38,7 +38,7 @@ class Hub:
         self, registry: Registry, concurrency: Concurrency, *, flush_interval: float, viewer_timeout: float,
         namespace: str = NAMESPACE,
     ) -> None:  # fmt: skip
-        self._registry = registry
+        self._registry, self._local = registry, registry.local
         self._concurrency = concurrency
         self._pacing = Pacing(flush_interval)
         self._viewer_timeout = viewer_timeout
@@ -46,7 +46,7 @@ class Hub:
         self.make_frame: Callable[[str, bytes], Frame] = partial(Frame, namespace)
         #: Guards rooms, viewers and their dirty sets. Never taken by `mark`; no callback runs under it.
         self._lock = native_lock()
-        self._rooms = Rooms()
+        self._rooms = Rooms(registry)
         self.viewers: dict[str, Viewer] = {}
         self._behind: dict[Viewer, None] = {}
         # Written by any thread, read by the flusher: one dictionary for ever, whose single operations are atomic.
@@ -57,14 +57,14 @@ class Hub:
         self._removed: dict[str, Removed] = {}
         #: Streams that were written to, from which offset on; and how far each was told.
         self._written: dict[tuple[str, str], int] = {}
-        self._told = Told(registry, self._written)
+        self._told = Told(self._local, self._written)
         self._waiters: dict[str, dict[Event, None]] = {}
         self._running = self._stopped = False
         self._awake = self._urgent = False
         self._event: Event | None = None
         self.close_viewer: Callable[[Viewer, str], None] = lambda viewer, reason: None
         #: Called about once a second while anybody watches.
-        self.on_sweep: list[Callable[[], None]] = []
+        self.on_sweep: list[Callable[[], None]] = [registry.sweep]
         #: Since the start: snapshots encoded, flushes made, frames handed over; viewers that came, and that went.
         self.encodes = self.flushes = self.pushes = self.joined = self.left = 0
         self.metrics: Metrics | None = None
@@ -134,6 +134,7 @@ class Hub:
             self._concurrency.attach()
             self._event = self._concurrency.event()
             self._running = True
+        self._registry.serve()
         self._concurrency.spawn(self._run, "realtime-flusher")
 
     def join(self, viewer: Viewer, *, per_user: int, per_address: int, in_all: int) -> None:
@@ -146,7 +147,7 @@ class Hub:
                 raise LimitReached(f"{in_all} viewers are connected; more are not taken (REALTIME_MAX_VIEWERS).")
             if grant.user_id is not None:
                 self._rooms.check(rooms[-1], per_user, "of this user", "REALTIME_MAX_VIEWERS_PER_USER")
-            same = f"address:{viewer.address}"
+            same = ADDRESS + viewer.address
             self._rooms.check(same, per_address, "from this address", "REALTIME_MAX_VIEWERS_PER_ADDRESS")
             self.viewers[viewer.session] = viewer
             self.joined += 1
@@ -260,6 +261,7 @@ class Hub:
         event = self._concurrency.event()
         with self._lock:
             self._waiters.setdefault(task_id, {})[event] = None
+        self._registry.watch(task_room(task_id))
         try:
             while not self._stopped and not unless() and (rest := over - time.monotonic()) > 0:
                 event.wait(rest)
@@ -270,6 +272,7 @@ class Hub:
                 del waiting[event]
                 if not waiting:
                     del self._waiters[task_id]
+            self._registry.unwatch(task_room(task_id))
 
     def owing(self) -> bool:
         """Whether anybody has still to be told anything. (A hidden page is told of ends only.)"""
@@ -281,9 +284,8 @@ class Hub:
         """End all waits, and the flusher after one last flush. It does not start again."""
         self._running, self._stopped = False, True
         with self._lock:
-            for waiting in self._waiters.values():
-                for event in waiting:
-                    event.set()
+            for event in [event for waiting in self._waiters.values() for event in waiting]:
+                event.set()
         self._wake_now()
 
     # The flusher.
@@ -308,7 +310,8 @@ class Hub:
                     self._pacing.flushed(now, time.thread_time() - spent)
                 if now - swept >= 1.0:
                     swept = now
-                    self._sweep()
+                    for callback in self.on_sweep:
+                        callback()
             except Exception:
                 log.exception("A flush failed; the next one goes on.")
         with contextlib.suppress(Exception):
@@ -320,7 +323,7 @@ class Hub:
         Only the flusher calls this.
         """
         created: set[str] = set()
-        flush = Flush(self._registry, self.make_frame, created, self._told.end, self.metrics)
+        flush = Flush(self._local, self.make_frame, created, self._told.end, self.metrics)
         with self._lock:
             marks = self._moving = dict(self._dirty)
             for task_id in marks:
@@ -358,7 +361,7 @@ class Hub:
         """Make a marked task dirty for everyone who is in one of its rooms, and wake those who wait for it."""
         # In this order: a removal that is found here came before what is then read.
         removed = self._removed.pop(task_id, None)
-        task = self._registry.get(task_id)
+        task = self._local.get(task_id)
         if removed is not None:
             self._told.forget(task_id)
             for viewer in self._behind:  # offsets of a former life
@@ -385,7 +388,7 @@ class Hub:
 
     def _spread_output(self, task_id: str, stream: str, start: int) -> None:
         """Have everyone who watches the task told of its output from ``start`` on."""
-        task = self._registry.get(task_id)
+        task = self._local.get(task_id)
         if task is None:
             return
         start = self._told.advance(task_id, stream, start)
@@ -393,8 +396,3 @@ class Hub:
             viewer.outputs = viewer.outputs or {}
             viewer.outputs.setdefault((task_id, stream), start)
             self._behind[viewer] = None
-
-    def _sweep(self) -> None:
-        self._registry.expire()
-        for callback in self.on_sweep:
-            callback()

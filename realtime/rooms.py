@@ -1,4 +1,4 @@
-"""Who is in which room. Not locked: its hub is."""
+"""Who is in which room. Not locked: its hub is. The registry is told which rooms are watched."""
 
 from __future__ import annotations
 
@@ -7,18 +7,31 @@ from collections.abc import Iterable, Iterator
 from .auth import Grant
 from .errors import LimitReached
 from .protocol import group_room, output_room, task_room, user_room
-from .registry.base import Removed
+from .registry.base import Registry, Removed
 from .task import Task
 from .viewer import Viewer
+
+#: How the rooms begin that count the viewers of one network address, and are told nothing.
+ADDRESS = "address:"
+_OUTPUT = output_room("")
 
 
 class Rooms(dict[str, dict[Viewer, None]]):
     """The viewers of each room, in the order in which they came. A room without viewers is not there."""
 
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self._registry = registry
+
     def enter(self, viewer: Viewer, room: str) -> None:
         """Let a viewer in."""
         viewer.rooms.add(room)
-        self.setdefault(room, {})[viewer] = None
+        members = self.get(room)
+        if members is None:
+            members = self[room] = {}
+            if not room.startswith(ADDRESS):
+                self._registry.watch(_told_by(room))
+        members[viewer] = None
 
     def check(self, room: str, most: int, whose: str, setting: str) -> None:
         """Raise `LimitReached` if a room has no place for one more."""
@@ -33,6 +46,8 @@ class Rooms(dict[str, dict[Viewer, None]]):
             members.pop(viewer, None)
             if not members:
                 del self[room]
+                if not room.startswith(ADDRESS):
+                    self._registry.unwatch(_told_by(room))
 
     def follow(self, viewer: Viewer, task_id: str, streams: Iterable[str]) -> None:
         """Tell a viewer of these streams of a task, whatever else it is told of."""
@@ -60,6 +75,11 @@ class Rooms(dict[str, dict[Viewer, None]]):
                 asks = viewer.declines or room == followed
                 if not asks or stream in (viewer.follows or {}).get(task.task_id, ()):
                     yield viewer
+
+
+def _told_by(room: str) -> str:
+    """The room that the news come to: those of an output, to its task's."""
+    return task_room(room.removeprefix(_OUTPUT)) if room.startswith(_OUTPUT) else room
 
 
 def rooms_for(grant: Grant) -> list[str]:

@@ -6,6 +6,7 @@ import builtins
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Container, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import msgspec
@@ -243,10 +244,22 @@ class Registry(ABC):
     def adopt(self) -> None:  # noqa: B027  # a store that all processes share has nothing to do
         """This process serves viewers: say it once in each, when the first request comes in."""
 
+    #: Whether reading waits for a network too: then only `local`, `watch` and `unwatch` are for the hub's thread.
+    reads_wait = False
+
     @property
     def local(self) -> Local:
         """What the hub reads. For a store in this process, itself."""
         return self
+
+    def at_hand(self, rooms: Collection[str]) -> AbstractContextManager[object]:
+        """As long as it lasts these rooms are watched; before it begins what is in them can be read from `local`, output
+        too. (Unless the store is out of reach: then it begins all the same, after a short time.)"""
+        return nullcontext()
+
+    def sweep(self) -> None:
+        """About once a second, by the hub: `expire`, here or elsewhere."""
+        self.expire()
 
     def serve(self) -> None:  # noqa: B027  # a store in this process tells everything anyway
         """The hub runs: from now on tell it what happens in the rooms that are watched."""

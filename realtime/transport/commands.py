@@ -48,7 +48,7 @@ class Commands:
         self._registry = operations.registry
         self._hub = hub
         #: Whether an answer may wait for a disk or a network.
-        self.wait = self._registry.waits
+        self.wait = self._registry.waits or self._registry.reads_wait
         self._known: dict[str, Callable[[Viewer, Any], Answer]] = {
             protocol.SUBSCRIBE: self._subscribe,
             protocol.UNSUBSCRIBE: self._unsubscribe,
@@ -163,9 +163,11 @@ class Commands:
                 page.add(task)
         self._hub.owe(viewer, page.refused)
         known = request.epoch == self._registry.epoch  # offsets of a former life begin anew
-        for task_id, offsets in wanted.items():
-            if task_id not in denied:
-                self._hub.resume(viewer, task_id, {name: offset if known else 0 for name, offset in offsets.items()})
+        with self._registry.at_hand([protocol.task_room(task_id) for task_id in wanted if task_id not in denied]):
+            for task_id, offsets in wanted.items():
+                if task_id not in denied:
+                    offsets = {name: offset if known else 0 for name, offset in offsets.items()}
+                    self._hub.resume(viewer, task_id, offsets)
         return {"epoch": self._registry.epoch, "tasks": page.tasks, "denied": denied}
 
     def _unsubscribe(self, viewer: Viewer, message: Any) -> Answer:

@@ -16,7 +16,7 @@ LAYERS = {
     0: ("errors", "config", "concurrency", "pool"),
     1: ("task", "progress", "values", "protocol", "auth"),
     2: ("registry",),
-    3: ("hub", "outbox", "viewer", "frames", "flush", "rooms", "metrics", "pacing"),
+    3: ("hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "metrics", "pacing"),
     4: ("transport", "batch", "operations", "handle"),
     5: ("extension", "lifecycle", "runner", "client", "__init__"),
     6: ("demo", "demo_jobs", "cli", "serving", "integrations", "__main__"),

@@ -41,12 +41,12 @@ LONGEST_GAP: Final = 3000.0
 
 
 class Teller:
-    """Whom the feed tells what: the announcements of a registry."""
+    """Whom the feed tells what, the announcements of a registry; and ``expire``, which it does for the registry."""
 
     def __init__(
         self, change: Callable[[Task, bool], None], output: Callable[[Task, str, int], None],
         removed: Callable[[Removed], None], pinned: Callable[[str], bool], epoch: Callable[[str], None],
-        reachable: Callable[[bool], None],
+        reachable: Callable[[bool], None], expire: Callable[[], object],
     ) -> None:  # fmt: skip
         self.change = change
         self.output = output
@@ -54,6 +54,7 @@ class Teller:
         self.pinned = pinned
         self.epoch = epoch
         self.reachable = reachable
+        self.expire = expire
 
 
 class Feed:
@@ -378,6 +379,7 @@ class Feed:
                 del self._held_back[task_id]
                 self._let_go(removed)
         self.mirror.thin_out(self._tell.pinned)
+        self._tell.expire()
 
 
 def _batches(names: list[str]) -> Iterable[list[str]]:

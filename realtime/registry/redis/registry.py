@@ -8,7 +8,7 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from ...errors import InvalidValue, LimitReached, RegistryUnavailable, TaskAlreadyFinished, TaskExists, TaskNotFound
@@ -61,7 +61,7 @@ class RedisRegistry(Registry):
             self._link, CatchUp(self._link, self._records.read_many, self._all_output),
             Teller(
                 self._tell_change, self._tell_output, self._tell_removed, lambda task_id: self.pinned(task_id),
-                self._tell_epoch, self._tell_reachable,
+                self._tell_epoch, self._tell_reachable, self.expire,
             ),
             tail=output_tail, timeout=timeout,
         )  # fmt: skip
@@ -316,6 +316,24 @@ class RedisRegistry(Registry):
         return self._lists.unfinished()
 
     # What others change.
+
+    reads_wait = True
+
+    @contextlib.contextmanager
+    def at_hand(self, rooms: Collection[str]) -> Iterator[None]:
+        for room in rooms:
+            self.watch(room)
+        try:
+            if self._feed.running:
+                self._feed.wait_for(rooms, self._timeout)
+            yield
+        finally:
+            for room in rooms:
+                self.unwatch(room)
+
+    def sweep(self) -> None:
+        if not self._feed.running:  # else its thread does, which may wait
+            self.expire()
 
     @property
     def local(self) -> Local:
