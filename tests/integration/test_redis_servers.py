@@ -1,0 +1,133 @@
+"""Several servers and a worker on one store: what any of them does is seen by everybody's viewers."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from realtime.registry.redis import RedisRegistry
+from realtime.task import NewTask, TaskFailure
+from support import remote
+from support.process import StartServer
+from support.remote import Remote
+from support.stores import StoreServer
+from support.viewer import Viewer, watching
+
+
+@pytest.fixture
+def store() -> Iterator[StoreServer]:
+    store = StoreServer()
+    try:
+        store.start()
+        yield store
+    finally:
+        store.remove()
+
+
+@pytest.fixture
+def worker(store: StoreServer) -> Iterator[RedisRegistry]:
+    """A process without viewers."""
+    with contextlib.closing(RedisRegistry(store.url, timeout=10.0)) as registry:
+        yield registry
+
+
+def start(server_process: StartServer, store: StoreServer) -> Remote:
+    return remote.start(
+        server_process, remote.serve("plain:app"), FLASK_REALTIME_REGISTRY=store.url,
+        FLASK_REALTIME_FLUSH_INTERVAL="0.02",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_what_a_worker_does_is_seen_on_every_server(
+    server_process: StartServer, store: StoreServer, worker: RedisRegistry, transport: str
+) -> None:
+    """Creation, progress, all of the output before the end, the end, and the removal."""
+    servers = [start(server_process, store) for _ in range(2)]
+    with watching(servers[0].url, "ada", transport) as one, watching(servers[1].url, "ada", transport) as two:
+        worker.create(NewTask("a", "ada", total=4))
+        for viewer in (one, two):
+            viewer.wait_for_task("a", status="processing")
+        worker.update("a", "Reading", current=1)
+        for viewer in (one, two):
+            viewer.wait_for_task("a", message="Reading", percent=25.0)
+        for piece in (b"one ", b"two ", b"three"):
+            worker.append_output("a", "output", piece)
+        ended = worker.complete("a", b'{"rows":7}')
+        for viewer in (one, two):
+            assert viewer.wait_for_event("task_completed") == ended.as_dict()
+            events = [event for event, payload in viewer.events if payload.get("task_id") == "a"]
+            assert (events[0], events[-1]) == ("task_created", "task_completed")
+            text = "".join(payload["text"] for event, payload in viewer.events if event == "task_output")
+            assert text == "one two three"
+        removed = worker.remove("a")
+        for viewer in (one, two):
+            assert viewer.wait_for_event("task_removed")["version"] == removed.version
+
+
+def test_a_viewer_reaches_tasks_of_another_server(
+    server_process: StartServer, store: StoreServer, worker: RedisRegistry
+) -> None:
+    """It sees in its first snapshot what was made there, lists it, subscribes to it and its output, and asks it to
+    stop; a view of one server reads what another has made."""
+    first, second = start(server_process, store), start(server_process, store)
+    made = first.create("ada", groups=["team"])
+    first.call("append_output", task_id=made, text="one ")
+    with watching(second.url, "ada") as viewer:
+        assert viewer.tasks[made]["status"] == "processing"
+        assert [task["task_id"] for task in viewer.ask("list_tasks", limit=5)["tasks"]] == [made]
+        answer = viewer.ask("subscribe", task_ids=[made], outputs={made: 0})
+        assert (answer["ok"], answer["denied"]) == (True, [])
+        assert viewer.wait_for_event("task_output")["text"] == "one "
+        first.call("append_output", task_id=made, text="two")
+        assert viewer.wait_for_event("task_output", lambda payload: payload["offset"] == 4)["text"] == "two"
+        assert viewer.ask("cancel_task", task_id=made)["ok"]
+        viewer.wait_for(lambda: viewer.tasks[made]["cancel_requested_at"] is not None, "request to stop")
+        assert first.call("get_task_status", task_id=made)["cancel_requested_at"] is not None
+    assert second.call("get_task_status", task_id=made)["task_id"] == made
+
+
+def test_viewers_are_right_again_after_the_store_was_away(
+    server_process: StartServer, store: StoreServer, worker: RedisRegistry
+) -> None:
+    """Paused, it costs nobody the connection, and what happened meanwhile follows."""
+    server = start(server_process, store)
+    worker.create(NewTask("a", "ada"))
+    with watching(server.url, "ada") as viewer:
+        viewer.wait_for_task("a", status="processing")
+        store.send_signal(signal.SIGSTOP)
+        try:
+            server.server.wait_for_output("out of reach")
+            status, _ = server.request("GET", "/realtime/v1/healthz", patience=5.0)
+            assert status == 200
+        finally:
+            store.send_signal(signal.SIGCONT)
+        worker.fail("a", TaskFailure(None, "no", "failed"))
+        viewer.wait_for_task("a", status="failed")
+        assert viewer.count("disconnect") == 0
+
+
+def test_viewers_begin_anew_after_the_store_has_lost_its_memory(
+    server_process: StartServer, store: StoreServer, worker: RedisRegistry
+) -> None:
+    """Their connections end, and the next snapshot is of another epoch."""
+    server = start(server_process, store)
+    worker.create(NewTask("a", "ada"))
+    with watching(server.url, "ada") as viewer:
+        before = viewer.wait_for_event("tasks_snapshot")
+        store.kill()
+        server.server.wait_for_output("out of reach")
+        store.start()
+        viewer.wait_for_event("disconnect")
+    again = Viewer(server.url, "ada")
+    try:
+        after = again.connect().wait_for_event("tasks_snapshot")
+        assert after["epoch"] != before["epoch"]
+        assert (after["tasks"], after["removed"]) == ([], [])
+        worker.create(NewTask("b", "ada"))
+        assert again.wait_for_task("b", status="processing")["epoch"] == after["epoch"]
+    finally:
+        again.close()
