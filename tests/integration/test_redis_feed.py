@@ -381,6 +381,31 @@ def test_a_store_that_was_started_anew_has_another_epoch(opened: contextlib.Exit
     assert after.version > before.version
 
 
+def test_a_store_that_has_lost_its_last_writes_has_another_epoch(
+    opened: contextlib.ExitStack, store: StoreServer
+) -> None:
+    """What it kept goes on under the new epoch, from what is stored: what was lost is not brought back by whoever still
+    knows it, though its version was given again."""
+    server = opened.enter_context(contextlib.closing(Server(store.url, timeout=5.0)))
+    worker = opened.enter_context(contextlib.closing(RedisRegistry(store.url, timeout=5.0)))
+    other = opened.enter_context(contextlib.closing(RedisRegistry(store.url, timeout=5.0)))
+    server.open(user_room("ada"))
+    worker.create(new())
+    kept = worker.update("a", "Kept", current=1)
+    store.save()
+    lost = worker.update("a", "Lost", current=100)
+    server.wait_until(lambda: server.shown("a") == "Lost")
+    store.kill()
+    server.wait_until(lambda: server.reaches[-1:] == [False])
+    store.start()
+    again = other.update("a", "Again")
+    assert (again.version, again.current) == (lost.version, 1)
+    server.wait_until(lambda: server.shown("a") == "Again")
+    task = worker.update("a", advance=1)
+    assert (task.message, task.current) == ("Again", 2)
+    assert server.epochs == [again.epoch] == [task.epoch] != [kept.epoch]
+
+
 def test_a_flushed_store_has_another_epoch(opened: contextlib.ExitStack, store: StoreServer) -> None:
     """The server is the same, its memory is not: it is noticed without anybody writing."""
     server = opened.enter_context(contextlib.closing(Server(store.url, timeout=5.0)))

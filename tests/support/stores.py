@@ -1,4 +1,4 @@
-"""Private Redis and Valkey servers for tests: on a Unix socket in a folder of their own, without anything on disk."""
+"""Private Redis and Valkey servers for tests: on a Unix socket, in a folder of their own, that leave nothing behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def find_server(kind: str) -> str:
 
 
 class StoreServer:
-    """A server process. `start` and `kill` may follow each other; what was stored is gone then."""
+    """A server process. `start` and `kill` may follow each other; but for what was there at the last `save`, what was
+    stored is gone then."""
 
     def __init__(self, kind: str = "redis") -> None:
         self._program = find_server(kind)
@@ -63,6 +64,11 @@ class StoreServer:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     raise AssertionError(f"{command} ended with {self._process.wait(_TICK)}")
                 assert time.monotonic() < over, f"{command} does not answer"
+
+    def save(self) -> None:
+        """Write what is stored to disk, for the next start."""
+        with contextlib.closing(self.client()) as client:
+            client.save()
 
     def send_signal(self, number: int) -> None:
         """SIGSTOP pauses it, SIGCONT lets it go on."""

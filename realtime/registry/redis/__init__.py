@@ -6,15 +6,16 @@ are whose, and in which order they were created and have ended, stands in sorted
 They are written at a task's creation, end and removal only, never at its updates.
 
 **A change** is one script. Python makes the next record with `transitions` (there is no second copy of the rules in
-Lua), and ``store.lua`` puts it in place if the version is still the one that it was made from: a compare-and-set. It
-takes the version, keeps the sizes of output right, sets how long the server keeps an ended task, and publishes the
-record. What this process last knew of the task is mostly what is stored, so that a change is one way there and back;
-where it is not, the answer brings the newest record and the change is made anew. Only what was read during the call may
-say that there is nothing to do, or that nothing can be done. A creation takes its order and its time from the store
-first (``register.lua``), an end is entered into the lists afterwards (``settle.lua``): two ways each.
+Lua), and ``store.lua`` puts it in place if what is stored is still what it was made from: a compare-and-set. It takes
+the version, keeps the sizes of output right, sets how long the server keeps an ended task, and publishes the record.
+What this process last knew of the task is mostly what is stored, so that a change is one way there and back; where it
+is not, the answer brings the newest record and the change is made anew. Only what was read during the call may say that
+there is nothing to do, or that nothing can be done. A creation takes its order and its time from the store first
+(``register.lua``), an end is entered into the lists afterwards (``settle.lua``): two ways each.
 
-Each change carries a nonce that is stored with it. When an answer is lost, the call is made once more, and the script
-knows its own change again: an advance counts once. Without an answer to that either, `RegistryUnavailable` is raised.
+Each change carries a nonce that is stored with it, and by which the next one names what it was made from. When an
+answer is lost, the call is made once more, and the script knows its own change again: an advance counts once. Without
+an answer to that either, `RegistryUnavailable` is raised.
 
 **Versions** begin at the store's microsecond, above what a removed task has left behind for a day, and go up by one.
 Times of records are told by the clock of this process, put right by what the store's clock said last.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,7 +17,14 @@ _BATCH: Final = 256
 #: Records that are kept to make the next ones from, without asking first.
 _MAX_KNOWN: Final = 4096
 #: The fields of a task, as `Records.decoded` takes them.
-_FIELDS: Final = ("r", "v", "s", "n")
+_FIELDS: Final = ("r", "v", "s", "n", "w")
+
+
+class Known(NamedTuple):
+    """A task, and the nonce of the change that made this record of it."""
+
+    task: Task
+    nonce: bytes
 
 
 class Records:
@@ -25,9 +32,9 @@ class Records:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._known: dict[str, Task] = {}
+        self._known: dict[str, Known] = {}
 
-    def last(self, task_id: str) -> Task | None:
+    def last(self, task_id: str) -> Known | None:
         """The task as this process last knew it; None if it did not, or if it has ended."""
         return self._known.get(task_id)
 
@@ -35,13 +42,16 @@ class Records:
         """The task is gone."""
         self._known.pop(task_id, None)
 
-    def read(self, task_id: str) -> Task | None:
+    def read(self, task_id: str) -> Known | None:
         """The task as it is now. Raises `RegistryUnavailable`."""
-        return self.read_many([task_id]).get(task_id)
+        return self._read([task_id]).get(task_id)
 
     def read_many(self, task_ids: Collection[str]) -> dict[str, Task]:
         """Those of the tasks that there are. Raises `RegistryUnavailable`."""
-        found: dict[str, Task] = {}
+        return {task_id: known.task for task_id, known in self._read(task_ids).items()}
+
+    def _read(self, task_ids: Collection[str]) -> dict[str, Known]:
+        found: dict[str, Known] = {}
         every = list(task_ids)
         for start in range(0, len(every), _BATCH):
             batch = every[start : start + _BATCH]
@@ -53,26 +63,24 @@ class Records:
                     found[task_id] = self.decoded(*answer)
         return found
 
-    def decoded(self, record: bytes, version: bytes, size: bytes, written: bytes) -> Task:
+    def decoded(self, record: bytes, version: bytes, size: bytes, written: bytes, nonce: bytes) -> Known:
         """The task that the store answered with."""
-        return self.know(
-            decode(record, epoch=self._link.epoch, version=int(version), size=int(size), written=int(written))
-        )
+        task = decode(record, epoch=self._link.epoch, version=int(version), size=int(size), written=int(written))
+        return self._know(Known(task, nonce))
 
-    def stored(self, task: Task, version: int, size: int) -> Task:
+    def stored(self, task: Task, version: int, size: int, nonce: bytes) -> Known:
         """A task of this process that the store has taken in, with what the store says of it."""
         if task.version != version or task.output_size != size or task.output_more:
             task = msgspec.structs.replace(task, version=version, output_size=size, output_more=0)
-        return self.know(task)
+        return self._know(Known(task, nonce))
 
-    def know(self, task: Task) -> Task:
-        """Keep in mind what a task is now."""
-        known = self._known
-        if task.finished:
-            known.pop(task.task_id, None)
-            return task
-        known[task.task_id] = task
+    def _know(self, new: Known) -> Known:
+        known, task_id = self._known, new.task.task_id
+        if new.task.finished:
+            known.pop(task_id, None)
+            return new
+        known[task_id] = new
         if len(known) > _MAX_KNOWN:
             with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # another thread does it just now
                 del known[next(iter(known))]
-        return task
+        return new

@@ -22,7 +22,7 @@ from .feed import Feed, Teller
 from .keys import rooms_of, rooms_with_lists
 from .link import Link
 from .lists import Lists, Member, Shelf
-from .records import Records
+from .records import Known, Records
 
 #: Milliseconds that the server itself keeps a finished task beyond its retention, in case nobody takes it out.
 _GRACE: Final = 3_600_000
@@ -87,18 +87,19 @@ class RedisRegistry(Registry):
             "create", self._keys_of(task_id), [nonce, micros, task.status, encode(task), *self._channels(task)]
         )
         if answer[0] == 1:
-            task = self._records.stored(task, int(answer[1]), 0)
+            task = self._records.stored(task, int(answer[1]), 0, nonce).task
             if not self._feed.running:
                 self._tell_change(task, True)
             return task, True
         self._lists.unregister(task)
-        stored = self._records.decoded(*answer[1:])
+        stored = self._records.decoded(*answer[1:]).task
         if exist_ok and stored.info.user_id == new.user_id and not stored.finished:
             return stored, False
         raise TaskExists(task_id)
 
     def get(self, task_id: str) -> Task | None:
-        return self._records.read(task_id)
+        known = self._records.read(task_id)
+        return None if known is None else known.task
 
     def update(
         self,
@@ -141,12 +142,13 @@ class RedisRegistry(Registry):
         to be done, or nothing can be.
         """
         over = time.monotonic() + self._timeout
-        task, fresh = self._records.last(task_id), False
+        known, fresh = self._records.last(task_id), False
         for attempt in itertools.count(1):
-            if task is None:
-                task, fresh = self.get(task_id), True
-                if task is None:
+            if known is None:
+                known, fresh = self._records.read(task_id), True
+                if known is None:
                     raise TaskNotFound(task_id)
+            task = known.task
             try:
                 new = change(task, self._now())
             except (TaskAlreadyFinished, InvalidValue):
@@ -154,32 +156,33 @@ class RedisRegistry(Registry):
                     raise
                 new = task
             if new is not task:
-                stored, task = self._store(task, new)
+                stored, known = self._store(known, new)
                 if stored:
-                    return self._after(task)
+                    return self._after(known.task)
                 fresh = True
             elif fresh:
                 return task
             else:
-                task = None
+                known = None
             if attempt > 3:  # more than one other writer at a time
                 if time.monotonic() > over:
                     raise RegistryUnavailable(f"Too many change the task {task_id!r} at once; nothing was done.")
                 time.sleep(random.uniform(0.0, 0.0005 * min(attempt, 20)))
         raise AssertionError
 
-    def _store(self, task: Task, new: Task) -> tuple[bool, Task]:
-        """Store the record after ``task``. Returns whether it was, and the task as it is now. Raises `TaskNotFound`."""
+    def _store(self, base: Known, new: Task) -> tuple[bool, Known]:
+        """Store the record made of ``base``. Returns whether it was, and what is stored now. Raises `TaskNotFound`."""
+        task_id, nonce = new.task_id, secrets.token_bytes(8)
         kept = int(self._retention * 1e3) + _GRACE if new.finished else ""
         answer = self._link.run(
-            "store", self._keys_of(task.task_id),
-            [task.version, secrets.token_bytes(8), new.status, kept, encode(new), *self._channels(new)],
+            "store", self._keys_of(task_id),
+            [base.nonce, nonce, new.status, kept, encode(new), *self._channels(new)],
         )  # fmt: skip
         if answer[0] < 0:
-            self._records.forget(task.task_id)
-            raise TaskNotFound(task.task_id)
+            self._records.forget(task_id)
+            raise TaskNotFound(task_id)
         if answer[0]:
-            return True, self._records.stored(new, int(answer[1]), int(answer[2]))
+            return True, self._records.stored(new, int(answer[1]), int(answer[2]), nonce)
         return False, self._records.decoded(*answer[1:])
 
     def _after(self, task: Task) -> Task:
@@ -199,13 +202,11 @@ class RedisRegistry(Registry):
 
     def append_output(self, task_id: str, stream: str, data: bytes) -> int:
         keys = [*self._keys_of(task_id), self._keys.stream(task_id, stream)]
-        known = self._records.last(task_id) or self.get(task_id)  # for its channels, which never change
+        known = self._records.last(task_id) or self._records.read(task_id)  # for its channels, which never change
         if known is None:
             raise TaskNotFound(task_id)
-        answer = self._link.run(
-            "append", keys,
-            [secrets.token_bytes(8), stream, data, self._output_tail, MAX_STREAMS, task_id, *self._channels(known)],
-        )  # fmt: skip
+        args = [secrets.token_bytes(8), stream, data, self._output_tail, MAX_STREAMS, task_id]
+        answer = self._link.run("append", keys, [*args, *self._channels(known.task)])
         if answer[0] == -1:
             self._records.forget(task_id)
             raise TaskNotFound(task_id)
@@ -214,7 +215,7 @@ class RedisRegistry(Registry):
         if answer[0] == 0:
             raise TaskAlreadyFinished(task_id, answer[1].decode())
         end = int(answer[1])
-        task = self._records.decoded(*answer[2:])
+        task = self._records.decoded(*answer[2:]).task
         if not self._feed.running:
             self._tell_output(task, stream, end - len(data))
         return end

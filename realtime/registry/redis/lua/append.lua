@@ -1,17 +1,17 @@
 -- Write to a stream of an unfinished task, and tell it.
 -- KEYS: task, its output, the stream. ARGV: nonce, stream, data, bytes kept, streams allowed, task id, then channels.
--- Returns 1, end, record, version, size, written; 0, status when the task has ended; -1 when there is none; -2 when
+-- Returns 1, end, record, version, size, written, nonce; 0, status when the task has ended; -1 when there is none; -2 when
 -- that would be one stream too many. The output's own fields begin with a blank, as no stream does.
-local there = redis.call('HMGET', KEYS[1], 'r', 'v', 's', 'n', 't')
+local there = redis.call('HMGET', KEYS[1], 'r', 'v', 's', 'n', 'w', 't')
 if not there[1] then
   return {-1}
 end
 local ends = redis.call('HMGET', KEYS[2], ARGV[2], ' nonce')
 if ends[2] and ends[2] == ARGV[1] then -- ours: the answer was lost
-  return {1, ends[1], there[1], there[2], there[3], there[4]}
+  return {1, ends[1], there[1], there[2], there[3], there[4], there[5]}
 end
-if there[5] ~= 'pending' and there[5] ~= 'processing' then
-  return {0, there[5]}
+if there[6] ~= 'pending' and there[6] ~= 'processing' then
+  return {0, there[6]}
 end
 local start = ends[1]
 if not start then
@@ -33,4 +33,4 @@ local news = 'O ' .. ARGV[6] .. ' ' .. start .. ' ' .. written .. ' ' .. ARGV[2]
 for i = 7, #ARGV do
   redis.call('PUBLISH', ARGV[i], news)
 end
-return {1, finish, there[1], there[2], there[3], written}
+return {1, finish, there[1], there[2], there[3], written, there[5]}

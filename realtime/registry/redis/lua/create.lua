@@ -1,12 +1,12 @@
 -- Store the first record of a task, above every version that its id had, and tell it.
 -- KEYS: task, its output. ARGV: nonce, now in microseconds, status, record, then channels.
--- Returns 1, version; or, when the id is taken, 0, record, version, size, written.
+-- Returns 1, version; or, when the id is taken, 0, record, version, size, written, nonce.
 local there = redis.call('HMGET', KEYS[1], 'r', 'v', 's', 'n', 'w')
 if there[1] then
   if there[5] == ARGV[1] then -- ours: the answer was lost
     return {1, there[2]}
   end
-  return {0, there[1], there[2], there[3], there[4]}
+  return {0, there[1], there[2], there[3], there[4], there[5]}
 end
 local version = tonumber(ARGV[2])
 if there[2] then -- what is left of a removed task

@@ -1,18 +1,19 @@
 -- Store the next record of a task if nobody has changed it since the one that it was made from, and tell it.
--- KEYS: task, its output. ARGV: the version it was made from, nonce, status, milliseconds that the task is kept
+-- KEYS: task, its output. ARGV: the nonce of the one it was made from, that of this one, status, milliseconds that the task is kept
 -- ('' = for ever, it has not ended), record, then channels.
--- Returns 1, version, size; -1 when there is no such task; or, when it has changed, 0, record, version, size, written.
+-- Returns 1, version, size; -1 when there is no such task; or, when it has changed, 0, record, version, size, written,
+-- nonce. (A version does not tell records apart: a failover may have lost one, and given it again.)
 local there = redis.call('HMGET', KEYS[1], 'r', 'v', 's', 'n', 'w')
 if not there[1] then
   return {-1}
 end
-if there[2] ~= ARGV[1] then
+if there[5] ~= ARGV[1] then
   if there[5] == ARGV[2] then -- ours: the answer was lost
     return {1, there[2], there[3]}
   end
-  return {0, there[1], there[2], there[3], there[4]}
+  return {0, there[1], there[2], there[3], there[4], there[5]}
 end
-local version = string.format('%.0f', tonumber(ARGV[1]) + 1)
+local version = string.format('%.0f', tonumber(there[2]) + 1)
 local size = there[4]
 redis.call('HSET', KEYS[1], 'r', ARGV[5], 'v', version, 's', size, 't', ARGV[3], 'w', ARGV[2])
 if ARGV[4] ~= '' then
