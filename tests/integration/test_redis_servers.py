@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 from collections.abc import Iterator
 
 import pytest
 
+from realtime.protocol import task_room
 from realtime.registry.redis import RedisRegistry
 from realtime.task import NewTask, TaskFailure
 from support import remote
@@ -131,3 +133,19 @@ def test_viewers_begin_anew_after_the_store_has_lost_its_memory(
         assert again.wait_for_task("b", status="processing")["epoch"] == after["epoch"]
     finally:
         again.close()
+
+
+def test_a_long_poll_is_answered_when_another_process_changes_the_task(
+    server_process: StartServer, store: StoreServer, worker: RedisRegistry
+) -> None:
+    """Nobody else watches the task on that server, and nobody does afterwards."""
+    server = start(server_process, store)
+    task = worker.create(NewTask("a", "ada"))[0]
+    channel = worker._link.keys.channel(task_room("a"))
+    with contextlib.closing(store.client()) as client:
+        path = f"/realtime/v1/tasks/a?user=ada&wait=25&after={task.etag[1:-1]}"
+        with server.in_background("GET", path) as answers:
+            remote.wait_until(lambda: client.pubsub_numsub(channel), lambda found: found[0][1] == 1)
+            ended = worker.complete("a", None)
+    ((status, body),) = answers
+    assert (status, json.loads(body)) == (200, ended.as_dict())

@@ -63,6 +63,7 @@ def test_the_wheel_holds_package_pages_and_client(wheel: Path) -> None:
     """All that a server serves is inside; what only npm, tsc or the tests need is not."""
     held = names(wheel)
     sources = {f"realtime/{path.relative_to(ROOT / 'realtime')}" for path in (ROOT / "realtime").rglob("*.py")}
+    sources |= {f"realtime/{path.relative_to(ROOT / 'realtime')}" for path in (ROOT / "realtime").rglob("*.lua")}
     scripts = {f"realtime/static/{path.name}" for path in (ROOT / "static").glob("*.*s")}
     templates = ROOT / "templates"
     pages = {f"realtime/templates/{path.relative_to(templates)}" for path in templates.rglob("*.html")}

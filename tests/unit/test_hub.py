@@ -1142,3 +1142,27 @@ class TestWaiting:
         assert [name for name, _ in house.concurrency.spawned] == ["realtime-flusher"]
         house.operations.create_task("a", "ann")
         assert hub.owes("a")
+
+
+class TestWatching:
+    def test_the_registry_learns_which_rooms_are_watched(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Once when the first viewer is in and once when the last is out; of addresses it learns nothing."""
+        said: list[str] = []
+        monkeypatch.setattr(house.registry, "watch", lambda room: said.append(f"+{room}"))
+        monkeypatch.setattr(house.registry, "unwatch", lambda room: said.append(f"-{room}"))
+        viewers = [house.viewer("ann")[0] for _ in range(2)]
+        house.hub.enter(viewers[0], ["a"])
+        house.hub.enter(viewers[1], ["a"])
+        house.hub.exit(viewers[0], ["a"])
+        house.hub.leave(viewers[0].session)
+        assert said == ["+user:ann", "+task:a"]
+        house.hub.leave(viewers[1].session)
+        assert sorted(said[2:]) == ["-task:a", "-user:ann"]
+
+    def test_a_wait_watches_its_task(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As long as it lasts."""
+        said: list[str] = []
+        monkeypatch.setattr(house.registry, "watch", lambda room: said.append(f"+{room}"))
+        monkeypatch.setattr(house.registry, "unwatch", lambda room: said.append(f"-{room}"))
+        house.hub.wait("a", 1.0, lambda: said == ["+task:a"])
+        assert said == ["+task:a", "-task:a"]

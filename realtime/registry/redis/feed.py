@@ -215,7 +215,6 @@ class Feed:
                 elif not self._interest and not subscribing:
                     since = 0.0
                     self._say(True)
-                bell.still()
                 new, leaving = self._settle_counts()
                 subscribing += len(self._subscribe(connection, new))
                 for names in _batches([self._link.keys.channel(room) for room in leaving]):
@@ -230,7 +229,9 @@ class Feed:
                     self._tick()
                 if asked and now - max(asked[0][0], heard) > self._timeout:
                     raise redis.exceptions.TimeoutError("no sign of life")
-                selector.select(0 if busy else max(0.0, ask_at - time.monotonic()))
+                ready = selector.select(0 if busy else max(0.0, ask_at - time.monotonic()))
+                if any(key.fileobj is bell for key, _ in ready):
+                    bell.still()  # before what it rang for is looked at
 
     def _subscribe(self, connection: Any, rooms: list[str]) -> list[str]:
         self.mirror.follow(rooms)
