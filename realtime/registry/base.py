@@ -253,7 +253,7 @@ class Registry(ABC):
         return self
 
     def at_hand(self, rooms: Collection[str]) -> AbstractContextManager[object]:
-        """As long as it lasts these rooms are watched; before it begins what is in them can be read from `local`, output
+        """As long as it lasts these rooms are watched; when it begins, what is in them can be read from `local`, output
         too. (Unless the store is out of reach: then it begins all the same, after a short time.)"""
         return nullcontext()
 

@@ -331,6 +331,21 @@ def test_the_end_that_a_viewer_is_owed_outlives_a_removal_elsewhere(server: Serv
 # Outages, and a lost memory.
 
 
+def test_a_store_that_is_away_from_the_start_is_told_of(opened: contextlib.ExitStack, store: StoreServer) -> None:
+    """Once, and again when it is there; what happened before it was reached follows."""
+    worker = opened.enter_context(contextlib.closing(RedisRegistry(store.url, timeout=10.0)))
+    worker.create(new())
+    store.send_signal(signal.SIGSTOP)
+    try:
+        server = opened.enter_context(contextlib.closing(Server(store.url, timeout=SHORT)))
+        server.watch(user_room("ada"))
+        server.wait_until(lambda: server.reaches == [False])
+    finally:
+        store.send_signal(signal.SIGCONT)
+    server.wait_until(lambda: server.shown("a"))
+    server.wait_until(lambda: server.reaches == [False, True])
+
+
 def test_a_store_that_does_not_answer_is_unavailable_in_time(opened: contextlib.ExitStack, store: StoreServer) -> None:
     """Reads and writes raise within the time limit; the hub goes on reading at once; what was missed follows."""
     server = opened.enter_context(contextlib.closing(Server(store.url, timeout=SHORT)))

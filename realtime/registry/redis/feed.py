@@ -85,8 +85,8 @@ class Feed:
         self._last: bytes = b""
         #: Removals that wait until nobody is owed the end of the task any more.
         self._held_back: dict[str, Removed] = {}
-        #: Whether the store answers, as far as is known; how many news came in, and how often it was caught up.
-        self.reachable = False
+        #: Whether the store answers (None: not known yet); how many news came in, and how often it was caught up.
+        self.reachable: bool | None = None
         self.received = self.gaps = 0
 
     # Any thread.
@@ -157,7 +157,7 @@ class Feed:
                 connection = self._link.connection()
                 self._follow(connection, bell)
             except (redis.exceptions.RedisError, RegistryUnavailable, OSError) as error:
-                if self.reachable and not self._closed:
+                if self.reachable is not False and not self._closed:
                     _log.warning("The task store is out of reach (%s); what is missed meanwhile follows.", error)
                 self._say(False)
             except Exception:

@@ -316,6 +316,10 @@ class RedisRegistry(Registry):
     def unfinished(self) -> builtins.list[Task]:
         return self._lists.unfinished()
 
+    def count(self) -> tuple[int, int]:
+        unfinished, finished = self._link.ask(("ZCARD", self._keys.live), ("ZCARD", self._keys.ended))
+        return unfinished, finished
+
     # What others change.
 
     reads_wait = True
