@@ -1,4 +1,4 @@
-"""Where tasks live."""
+"""Where tasks live: `base` is the interface with its guarantees, each other module or package one store."""
 
 from __future__ import annotations
 

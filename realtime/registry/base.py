@@ -112,6 +112,8 @@ class Registry(ABC):
     may_wait: Callable[[], bool] = staticmethod(_always)
     #: Whether changes wait for a disk or a network.
     waits = False
+    #: Whether reading waits for a network, too: then only `local`, `watch` and `unwatch` are for the hub's thread.
+    reads_wait = False
 
     @abstractmethod
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
@@ -243,9 +245,6 @@ class Registry(ABC):
 
     def adopt(self) -> None:  # noqa: B027  # a store that all processes share has nothing to do
         """This process serves viewers: say it once in each, when the first request comes in."""
-
-    #: Whether reading waits for a network too: then only `local`, `watch` and `unwatch` are for the hub's thread.
-    reads_wait = False
 
     @property
     def local(self) -> Local:

@@ -50,7 +50,9 @@ def test_it_is_opened_with_the_bounds_of_the_configuration() -> None:
     assert isinstance(registry, MemoryRegistry)
     assert seen_by(registry) == ["c", "b"]
     assert len(registry.expire(time.time() + 11)) == 2
-    with pytest.raises(ConfigError, match="REALTIME_REGISTRY begins with 'nowhere'; it may be memory://, sqlite:///path"):
+    with pytest.raises(
+        ConfigError, match="begins with 'nowhere'; it may be memory://, sqlite:///path, or an address that"
+    ):
         open_registry(Config(registry="nowhere://"))
 
 

@@ -322,7 +322,7 @@ class RedisRegistry(Registry):
 
     # What others change.
 
-    reads_wait = True
+    waits = reads_wait = True
 
     @contextlib.contextmanager
     def at_hand(self, rooms: Collection[str]) -> Iterator[None]:
