@@ -200,7 +200,9 @@ def test_what_was_there_before_a_room_is_watched_is_read(server: Server, worker:
     worker.complete("single", None)
     worker.create(new("other", "grace"))
     server.open(user_room("ada"), group_room("team"), task_room("single"))
-    assert {task.task_id for task, _ in server.changes} == {"own", "shared", "single"}
+    assert {(task.task_id, created) for task, created in server.changes} == {
+        ("own", False), ("shared", False), ("single", False),
+    }  # fmt: skip
     assert server.text("single") == "text"
 
 
@@ -245,7 +247,7 @@ class Gap:
 
 def test_a_gap_is_made_up_for(server: Server, worker: RedisRegistry) -> None:
     """What changed, ended, came, came and ended, and left while nothing was heard, is announced once it is heard
-    again; what did not change is not."""
+    again, and said to be new if it is; what did not change is not."""
     server.open(user_room("ada"), task_room("single"))
     for task_id in ("same", "moved", "ended", "left"):
         worker.create(new(task_id))
@@ -268,6 +270,7 @@ def test_a_gap_is_made_up_for(server: Server, worker: RedisRegistry) -> None:
         "processing moved", "completed ended", "processing came", "failed brief", "processing single",
     }  # fmt: skip
     assert len(server.changes) == 5
+    assert {task.task_id for task, created in server.changes if created} == {"came", "brief"}
     assert {(gone.task_id, gone.version) for gone in server.removed} == {
         (gone.task_id, gone.version) for gone in (left, old)
     }

@@ -111,11 +111,13 @@ def lines_run(call: Callable[[], object]) -> int:
         return count
 
     before = sys.gettrace()
+    gc.disable()  # finalizers of what other tests have left are no lines of this call
     sys.settrace(count)
     try:
         call()
     finally:
         sys.settrace(before)
+        gc.enable()
     return lines
 
 

@@ -67,7 +67,7 @@ class Feed:
         self._timeout = timeout
         self.mirror = Mirror(tail, self._want)
         #: What other threads ask for: rooms to count up or down, and tasks that are not here.
-        self._counts: deque[tuple[str, int]] = deque()
+        self._counts: deque[tuple[str, int, float]] = deque()
         self._wanted: dict[str, None] = {}
         self._waiting: dict[str, list[threading.Event]] = {}
         self._thread: tuple[int, threading.Thread] | None = None
@@ -78,6 +78,8 @@ class Feed:
     def _begin(self) -> None:
         #: Viewers' interest in each room; rooms without any, and when to leave them; rooms that are caught up with.
         self._interest: dict[str, int] = {}
+        #: When each room began to be watched, by the store's clock.
+        self._since: dict[str, float] = {}
         self._leaving: dict[str, float] = {}
         self.live: set[str] = set()
         #: By the store's clock: up to when nothing was missed. 0: never connected.
@@ -110,7 +112,7 @@ class Feed:
 
     def count(self, room: str, by: int) -> None:
         """More or less interest in a room."""
-        self._counts.append((room, by))
+        self._counts.append((room, by, time.time() + self._link.offset))
         self.wake()
 
     def wait_for(self, rooms: Collection[str], timeout: float) -> bool:
@@ -244,9 +246,10 @@ class Feed:
         new: list[str] = []
         now = time.monotonic()
         while self._counts:
-            room, by = self._counts.popleft()
+            room, by, since = self._counts.popleft()
             if room not in self._interest:
                 self._interest[room] = 0
+                self._since[room] = since
                 new.append(room)
             self._interest[room] += by
             if self._interest[room] <= 0:
@@ -255,7 +258,7 @@ class Feed:
                 self._leaving.pop(room, None)
         left = [room for room, over in self._leaving.items() if over <= now]
         for room in left:
-            del self._leaving[room], self._interest[room]
+            del self._leaving[room], self._interest[room], self._since[room]
             self.live.discard(room)
             self.mirror.leave(room)
         return new, left
@@ -337,8 +340,9 @@ class Feed:
         missed = self._catch_up.read(rooms, since or now, self.mirror)
         for removed in missed.removed:
             self._remove(removed)
+        told = since or min((self._since[room] for room in rooms), default=now)
         for task in missed.tasks:
-            self._take(task, False)
+            self._take(task, task.info.created > told and self.mirror.held(task.task_id) is None)
         for task in missed.written:
             if self.mirror.output_ends(task.task_id) or task_room(task.task_id) in self.mirror.rooms:
                 self._load_output(task, {})
