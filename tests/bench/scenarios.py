@@ -177,20 +177,29 @@ def churning(bench: Bench, system: System) -> Figures:
     load = Load(sizes.viewers, sizes.tasks)
     with Session(system, Setup(sizes.tasks), load, pin=bench.pin) as session:
         assert isinstance(session.server, AppServer)
-        program = session.server.program
-        before = program.descriptors()
+        server, program = session.server, session.server.program
+        before, held = program.descriptors(), _held(server)
         figures, report, _ = _firehose(bench, session, churn=sizes.churn, drain=5.0)
+        leaked = left = 1
         over = time.monotonic() + 5
-        while program.descriptors() > before and time.monotonic() < over:
+        while (leaked > 0 or left > 0) and time.monotonic() < over:
             session.client.idle(0.2)  # the last that hung up may not be noticed yet
+            leaked, left = program.descriptors() - before, _held(server) - held
         return {
             "age_ms": figures["age_ms"],
             "reconnects": float(report["reconnects"]),
             "failed": float(report["failed"] + report["dropped"]),
-            "leaked": float(max(0, program.descriptors() - before)),
+            "leaked": float(max(0, leaked)),
+            "left": float(max(0, left)),
             "grown_mb": report["rss_mb"] - report["rss_early_mb"],
             "missing": figures["missing"],
         }
+
+
+def _held(server: AppServer) -> int:
+    """Objects and rooms that a server holds for its viewers."""
+    held: dict[str, int] = json.loads(server.ask("/held"))
+    return held["objects"] + held["rooms"]
 
 
 # E4 and E5: connections.
@@ -364,12 +373,14 @@ SCENARIOS = (
         "churn", "E3 while 500 viewers a second hang up and come back", (), churning,
         (
             ("age_ms", "age p99 {:.0f} ms"), ("reconnects", "{} reconnects"), ("failed", "{:.0f} failed"),
-            ("leaked", "{:.0f} descriptors leaked"), ("grown_mb", "{:+.1f} MB"),
+            ("leaked", "{:.0f} descriptors leaked"), ("left", "{:.0f} objects and rooms left"),
+            ("grown_mb", "{:+.1f} MB"),
         ),
         (
             at_least("reconnects", 4_500, "{:,.0f} reconnects"),
             nothing("failed", "failed"),
             nothing("leaked", "descriptors leaked"),
+            nothing("left", "objects and rooms left"),
             nothing("missing", "without the end"),
         ),
     ),

@@ -6,6 +6,7 @@ published by a native thread, stamped with the monotonic time when it was due.
 
 from __future__ import annotations
 
+import gc
 import secrets
 import threading
 import time
@@ -130,6 +131,15 @@ def start() -> dict[str, Any]:
 def told() -> dict[str, Any]:
     """How far the publisher is; ``cpu`` is the CPU time of its thread, in seconds."""
     return stats
+
+
+@app.get("/held")
+def held() -> dict[str, Any]:
+    """What the server holds for viewers: objects of the classes that a connection has, and rooms."""
+    gc.collect()
+    ours = ("realtime.transport.", "realtime.viewer", "realtime.outbox")
+    objects = sum(type(found).__module__.startswith(ours) for found in gc.get_objects())
+    return {"objects": objects, "rooms": len(rt.hub._rooms)}
 
 
 def compute(task: Handle, seconds: float) -> int:
