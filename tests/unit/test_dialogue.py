@@ -178,3 +178,52 @@ def test_a_close_of_ours_is_sent_once() -> None:
     assert answer == (b"\x88\x02\x03\xe9", False)
     assert dialogue.receive(frame(Opcode.CLOSE, (1001).to_bytes(2, "big"))) == []
     assert dialogue.outgoing()[1]
+
+
+_MESSAGES = st.lists(
+    st.tuples(
+        st.sampled_from([Opcode.TEXT, Opcode.TEXT, Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.CONT]),
+        st.one_of(st.text(max_size=200).map(lambda text: ("4" + text).encode()), st.binary(max_size=150)),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@given(_MESSAGES, st.integers(1, 2_000), st.integers(0, 3))
+def test_what_most_clients_send_is_read_as_the_rest_is(
+    sent: list[tuple[Opcode, bytes, bool]], step: int, spoiled: int
+) -> None:
+    """Whether `websockets` reads a connection from its first byte on, or what is unusual only, is not to be seen."""
+    frames = [frame(opcode, data[:120] if opcode is Opcode.PING else data) for opcode, data, _ in sent]
+    wire = bytearray(b"".join(frames))
+    if spoiled and wire:
+        wire[spoiled % len(wire)] ^= 1 << spoiled
+    usual, careful = Dialogue(LIMIT), Dialogue(LIMIT)
+    careful._made()
+    for start in range(0, len(wire), step):
+        piece = bytes(wire[start : start + step])
+        assert usual.receive(piece) == careful.receive(piece)
+        assert usual.outgoing() == careful.outgoing()
+
+
+@pytest.mark.parametrize("size", [1, 125, 126, 127, 128, LIMIT])
+def test_a_text_in_one_piece_needs_no_protocol(size: int) -> None:
+    """None is made, which would stay as long as the viewer does."""
+    dialogue, text = Dialogue(LIMIT), "4" + "x" * (size - 1)
+    assert dialogue.receive(frame(Opcode.TEXT, text.encode()) * 2) == [text, text]
+    assert dialogue.outgoing() == (b"", False)
+    assert dialogue._careful is None
+
+
+@pytest.mark.parametrize(
+    "header", [b"\x81\xfe\x00\x05", b"\x81\xff" + (5).to_bytes(8, "big")], ids=["two bytes", "eight"]
+)
+def test_a_length_that_is_written_too_long_ends_it_or_not_alike(header: bytes) -> None:
+    """RFC 6455 section 5.2 asks for the shortest form; what is made of another one is left to `websockets`."""
+    usual, careful = Dialogue(LIMIT), Dialogue(LIMIT)
+    careful._made()
+    data = header + b"\0\0\0\0" + b"4abcd"
+    assert usual.receive(data) == careful.receive(data)
+    assert usual.outgoing() == careful.outgoing()
+    assert usual._careful is not None

@@ -21,7 +21,8 @@ class _AnyText(Dialogue):
 
     __slots__ = ()
 
-    def _is_packet(self, text: str) -> bool:
+    @staticmethod
+    def _is_packet(text: str) -> bool:
         return True
 
 
