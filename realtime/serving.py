@@ -24,6 +24,7 @@ from flask import Flask
 from .concurrency import EventletConcurrency
 from .errors import ConfigError
 from .extension import LAST_WORDS, Realtime
+from .transport.doorway import Doorway
 
 with warnings.catch_warnings():
     # Whoever runs our server need not be told each time what the README says of eventlet.
@@ -37,6 +38,11 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 BACKLOG: Final = 4096
+#: Connections that are taken in a row before others get their turn.
+AT_ONCE: Final = 32
+#: What connections have from their listening socket: no waiting for more to send; and (Linux) they are told of once
+#: their first bytes are here, or after a second.
+_INHERITED: Final = {"TCP_NODELAY": 1, "TCP_DEFER_ACCEPT": 1}
 #: Seconds without a byte after which a connection that is in the middle of a request is closed.
 SOCKET_TIMEOUT: Final = 65.0
 #: Errors of ``accept`` that mean that we, and not the connection, are short of something.
@@ -56,11 +62,15 @@ def listen(host: str, port: int) -> Listener:
     """Open the port. Raises `PortTaken`, and `ConfigError` for an address that is not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return Listener(eventlet.listen((host, port), family, backlog=BACKLOG, reuse_port=False))
+        listening = eventlet.listen((host, port), family, backlog=BACKLOG, reuse_port=False)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(host, port, _next_free(host, port, family)) from None
         raise ConfigError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from None
+    for name, value in _INHERITED.items():
+        if hasattr(socket, name):
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return Listener(listening)
 
 
 def _next_free(host: str, port: int, family: int) -> int | None:
@@ -75,20 +85,25 @@ def _next_free(host: str, port: int, family: int) -> int | None:
 class Listener:
     """A listening socket whose ``accept`` survives what happens to single connections, and running out of descriptors.
 
-    (eventlet's server ends itself on either.)
+    (eventlet's server ends itself on either.) What `take` takes is not given to eventlet's server.
     """
 
     def __init__(self, listening: Any) -> None:
         self._socket = listening
         self._complained = False
+        #: Is offered each connection, and its peer's address, with what has come in on it so far.
+        self.take: Callable[[socket.socket, Any], bool] = lambda _connection, _address: False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
     def accept(self) -> tuple[Any, Any]:
+        taken = 0
         while True:
             try:
-                accepted: tuple[Any, Any] = self._socket.accept()
+                connection, address = self._socket.fd.accept()
+            except BlockingIOError:
+                eventlet.hubs.trampoline(self._socket.fd, read=True)
             except OSError as error:
                 if self._socket.fd.fileno() < 0 or error.errno == errno.EBADF:
                     raise
@@ -99,9 +114,12 @@ class Listener:
                     eventlet.sleep(0.2)
             else:
                 self._complained = False
-                with contextlib.suppress(OSError):
-                    accepted[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return accepted
+                if not self.take(connection, address):
+                    eventlet.hubs.notify_opened(connection.fileno())
+                    return eventlet.greenio.GreenSocket(connection), address
+                taken += 1
+                if taken % AT_ONCE == 0:
+                    eventlet.sleep(0)
 
 
 class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet ships no types
@@ -167,12 +185,12 @@ class Bridge:
         self._app = app
         self._realtime = realtime
         self._concurrency = concurrency
-        self._socketio_path = realtime.socketio.sockio_mw.engineio_path
+        self.socketio_path = realtime.socketio.sockio_mw.engineio_path
         #: Requests that wait for a change.
         self.waiting = 0
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"].startswith(self._socketio_path):
+        if environ["PATH_INFO"].startswith(self.socketio_path):
             return self._app(environ, start_response)
         environ = {**environ, "wsgi.multithread": True}
         del environ["realtime.detach"]
@@ -276,6 +294,7 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     bridge = Bridge(app, realtime, concurrency)
+    listener.take = _doorway(app, realtime, bridge)
     eventlet.spawn(
         eventlet.wsgi.server, listener, bridge, debug=False, log_output=False,
         max_size=realtime.transport.max_viewers + 1024, socket_timeout=SOCKET_TIMEOUT, protocol=_Connection,
@@ -286,6 +305,17 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
     ready()
     stop.wait()
     _stop(realtime, listener, bridge)
+
+
+def _doorway(app: Flask, realtime: Realtime, bridge: Bridge) -> Callable[[socket.socket, Any], bool]:
+    """What takes plain handshakes, as long as the host has nothing that would see them pass: no middleware, no SocketIO
+    of its own, no way of its own to call the app.
+    """
+    socketio, sockets = realtime.socketio, realtime.transport.sockets
+    if sockets is None or not realtime.transport.own or type(app).__call__ is not Flask.__call__:
+        return lambda _connection, _address: False
+    doorway = Doorway(socketio.server.eio, sockets, bridge.socketio_path, socketio.sockio_mw.flask_app)
+    return lambda connection, address: app.wsgi_app is socketio.sockio_mw and doorway.take(connection, address)
 
 
 def freeze() -> None:

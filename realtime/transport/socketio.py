@@ -65,7 +65,7 @@ class SocketIOTransport:
         commands: Commands, authorise: Authorise, may_block: Callable[[], bool], max_viewers: int,
     ) -> None:  # fmt: skip
         self._server = socketio.server
-        self._own = own
+        self.own = own
         self._config = config
         self._namespace = config.namespace
         self._concurrency = concurrency
@@ -83,7 +83,7 @@ class SocketIOTransport:
         #: Connections without a viewer, and since when; ours alone.
         self._unconnected: dict[str, float] = {}
         #: Push sockets, under our own server.
-        self._sockets: Any = None
+        self.sockets: Any = None
         #: Connections whose request to watch is being looked at.
         self._asking: dict[str, object] = {}
         self._connect = f"0{self._namespace},"
@@ -97,8 +97,8 @@ class SocketIOTransport:
         if isinstance(concurrency, EventletConcurrency):
             seams.native_handlers(self._server, concurrency, self._namespace)
             if server_mode() is not None:
-                self._sockets = seams.push_sockets(self._server, concurrency, self._upgraded)
-                hub.on_sweep.append(self._sockets.sweep)
+                self.sockets = seams.push_sockets(self._server, concurrency, self._upgraded)
+                hub.on_sweep.append(self.sockets.sweep)
         self._take_over()
         hub.close_viewer = self.close
         hub.on_sweep.append(self._sweep)
@@ -130,12 +130,12 @@ class SocketIOTransport:
                 log.critical("%s", _PATCHED_LATE)
             return "The server is not set up to answer."
         self._hub.start()
-        if self._own:
+        if self.own:
             if len(self._server.eio.sockets) > self.max_viewers:
                 return "Too many connections"
             self._unconnected[connection] = time.monotonic()
-        if self._sockets is not None:
-            self._sockets.opened(self._server.eio.sockets[connection], environ)
+        if self.sockets is not None:
+            self.sockets.opened(self._server.eio.sockets[connection], environ)
         return self._other_open(connection, environ)
 
     def _in_room(self, room: str) -> list[tuple[str, str]]:
@@ -153,9 +153,9 @@ class SocketIOTransport:
         running its handler when it is gone; so it stays wherever there are any.
         """
         environ = self._server.environ.get(connection)
-        if environ is None or self._sockets is None:
+        if environ is None or self.sockets is None:
             return
-        if self._own and not (set(self._server.handlers) | set(self._server.namespace_handlers)) - {self._namespace}:
+        if self.own and not (set(self._server.handlers) | set(self._server.namespace_handlers)) - {self._namespace}:
             self._server.environ[connection] = {}
             return
         for key in [key for key in environ if key.startswith(("eventlet.", "realtime.")) or key in _HEAVY]:
@@ -192,7 +192,7 @@ class SocketIOTransport:
 
     def _handle_message(self, connection: str, data: Any) -> None:
         ours = isinstance(data, str) and self._ours.match(data) is not None
-        if not ours and not self._own:
+        if not ours and not self.own:
             self._other_message(connection, data)
             return
         # An exception here would be a traceback in the log for each bad packet, and the connection would stay.
@@ -285,7 +285,7 @@ class SocketIOTransport:
 
     def _idle(self, connection: str) -> None:
         """Nobody watches on this connection now."""
-        if self._own and connection in self._server.eio.sockets and not self._watches(connection):
+        if self.own and connection in self._server.eio.sockets and not self._watches(connection):
             self._unconnected[connection] = time.monotonic()
 
     def _socket(self, connection: str) -> Any:
@@ -355,7 +355,7 @@ class SocketIOTransport:
 
     def _handle_disconnect(self, session: str, *_reason: Any) -> None:
         viewer = self._hub.leave(session)
-        if viewer is not None and self._own:
+        if viewer is not None and self.own:
             self._unconnected[viewer.connection] = time.monotonic()
 
     # Ends.

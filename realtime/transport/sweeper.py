@@ -6,8 +6,6 @@ every transport.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import logging
 import os
@@ -22,6 +20,7 @@ from engineio import packet as engineio_packet
 from websockets.utils import accept_key
 
 from ..frames import packet_frame
+from .handshake import is_key
 from .websocket import PushSocket, leave_response_to_us, run_soon
 
 log = logging.getLogger("realtime")
@@ -100,10 +99,10 @@ class PushSockets:
 
     def _upgrade(self, engine: Any, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
-        if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13" or not _is_key(key):
+        if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13" or not is_key(key):
             headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", "text/plain")]
             start_response("426 Upgrade Required", headers)
-            _drop_unborn(engine)
+            drop_unborn(engine)
             return (b"A WebSocket handshake of version 13 is expected.",)  # Engine.IO takes a list for packets
         if engine.upgrading:  # each attempt holds a descriptor, and only sessions are counted
             start_response("409 Conflict", [("Content-Type", "text/plain")])
@@ -111,7 +110,7 @@ class PushSockets:
         try:
             push = PushSocket(self, engine, _duplicate(environ["eventlet.input"].get_socket()))
         except OSError:
-            _drop_unborn(engine)
+            drop_unborn(engine)
             raise
         # From here on no byte may come from the HTTP side.
         environ["realtime.detach"]()
@@ -124,23 +123,28 @@ class PushSockets:
         return ()
 
     def _begin(self, push: PushSocket, engine: Any, key: str) -> None:
-        # No Sec-WebSocket-Extensions: with permessage-deflate each viewer would need a compression of its own.
-        first = [
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
-        ]
-        self.alive[push] = time.monotonic() + self._eio.ping_interval
+        frames = []
         if push.probing:
             engine.upgrading = True
         else:
             former, engine.queue = engine.queue, push
-            engine.connected = engine.upgraded = True
             while not former.empty():
                 packet = former.get(block=False)
                 if packet.packet_type == engineio_packet.OPEN:  # Engine.IO's JSON takes several times as long
                     packet.data = msgspec.json.encode(packet.data).decode()
-                first.append(packet_frame(packet))
-        push._write(b"".join(first))
+                frames.append(packet_frame(packet))
+            engine.connected = engine.upgraded = True
+        self.begin(push, key, *frames)
+
+    def begin(self, push: PushSocket, key: str, *frames: bytes) -> None:
+        """Answer the handshake with this key. ``frames`` follow the answer at once."""
+        self.alive[push] = time.monotonic() + self._eio.ping_interval
+        # No Sec-WebSocket-Extensions: with permessage-deflate each viewer would need a compression of its own.
+        answer = (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
+        )
+        push._write(b"".join((answer, *frames)))
 
     def opened(self, engine: Any, environ: dict[str, Any]) -> None:
         """A session begins. Its signs of life are ours to ask for, on the monotonic clock, whatever its transport."""
@@ -173,24 +177,22 @@ class PushSockets:
                 push.abort("transport close")
 
 
+def prepare(connection: Any) -> None:
+    """Set how much a viewer's socket may hold."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    if sys.platform == "linux":
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW)
+
+
 def _duplicate(green: Any) -> int:
     """A descriptor of our own for the connection. (It does not block: that goes with the connection.)"""
-    green.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    if sys.platform == "linux":
-        green.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW)
+    prepare(green)
     return os.dup(green.fileno())
 
 
-def _drop_unborn(engine: Any) -> None:
-    """A session that would have begun with this WebSocket: nothing else would ever end it."""
+def drop_unborn(engine: Any) -> None:
+    """End a session that would have begun with this WebSocket: nothing else would ever end it."""
     if not engine.connected:
         with contextlib.suppress(Exception):
             engine.close(wait=False, abort=True)
         engine.server.sockets.pop(engine.sid, None)
-
-
-def _is_key(key: str) -> bool:
-    try:
-        return len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False
