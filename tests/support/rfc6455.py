@@ -132,16 +132,16 @@ class _Frame:
 
     @classmethod
     def read(cls, wire: bytes, at: int) -> _Frame | None:
-        """The frame at a place; None where not even its length has come."""
+        """The frame at a place; None where its first two bytes, which may be wrong already, have not come."""
         if len(wire) < at + 2:
             return None
         first, second = wire[at], wire[at + 1]
         wide = {126: 2, 127: 8}.get(second & 0x7F, 0)
         body = at + 2 + wide
-        if len(wire) < body:
-            return None
-        length = int.from_bytes(wire[at + 2 : body], "big") if wide else second & 0x7F
         masked = bool(second & 0x80)
+        if len(wire) < body:
+            return cls(bool(first & 0x80), first >> 4 & 7, first & 0xF, masked, 0, None, body)
+        length = int.from_bytes(wire[at + 2 : body], "big") if wide else second & 0x7F
         start = body + 4 * masked
         end = start + length
         data = None

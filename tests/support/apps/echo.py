@@ -10,7 +10,7 @@ from typing import Any
 
 from engineio import packet as engineio_packet
 
-from realtime.transport import sweeper, websocket
+from realtime.transport import doorway, sweeper, websocket
 from realtime.transport.dialogue import Dialogue
 from realtime.transport.websocket import PushSocket
 from support.apps.making import make
@@ -56,6 +56,7 @@ os.environ["CONNECT_TIMEOUT"] = "1000"  # nobody ever asks to watch
 vars(websocket).update(Dialogue=_AnyText)
 # Without Engine.IO's greeting, which goes right behind the handshake.
 vars(sweeper).update(PushSocket=_Echo, packet_frame=lambda packet: b"")
+vars(doorway).update(PushSocket=_Echo, text_frame=lambda payload: b"")
 app = make()
 #: The suite's largest message has 16 MiB.
-app.extensions["realtime"].transport._sockets.max_message = 1 << 25
+app.extensions["realtime"].transport.sockets.max_message = 1 << 25
