@@ -8,14 +8,21 @@ from __future__ import annotations
 from .auth import Identity
 from .config import Config
 from .errors import (
+    CancelRequested,
     ConfigError,
     Forbidden,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    InsufficientScope,
     InvalidType,
     InvalidValue,
+    KeyExpired,
+    KeyInvalid,
     LimitReached,
     NoRealtime,
     NotTheServer,
     OriginNotAllowed,
+    PreconditionFailed,
     RealtimeError,
     RegistryUnavailable,
     ServerStopping,
@@ -48,10 +55,11 @@ from .registry.base import Registry, Removed
 from .task import Task, TaskFailure, TaskStatus
 
 __all__ = [
-    "ANYBODY", "NOBODY", "Config", "ConfigError", "Forbidden", "Handle", "Identity", "InvalidType", "InvalidValue",
-    "LimitReached", "NoRealtime", "NotTheServer", "OriginNotAllowed", "Progress", "Realtime", "RealtimeError",
-    "Registry", "RegistryUnavailable", "Removed", "ServerStopping", "Task", "TaskAlreadyFinished", "TaskCancelled",
-    "TaskError", "TaskExists", "TaskFailure", "TaskNotFound", "TaskPage", "TaskStatus", "TicketExpired",
-    "TicketInvalid", "Unauthenticated", "append_output", "cancel_task", "complete_task", "create_task", "fail_task",
-    "get_task_status", "list_tasks", "remove_task", "update_many", "update_task_progress",
+    "ANYBODY", "NOBODY", "CancelRequested", "Config", "ConfigError", "Forbidden", "Handle", "IdempotencyKeyInUse",
+    "IdempotencyKeyReused", "Identity", "InsufficientScope", "InvalidType", "InvalidValue", "KeyExpired", "KeyInvalid",
+    "LimitReached", "NoRealtime", "NotTheServer", "OriginNotAllowed", "PreconditionFailed", "Progress", "Realtime",
+    "RealtimeError", "Registry", "RegistryUnavailable", "Removed", "ServerStopping", "Task", "TaskAlreadyFinished",
+    "TaskCancelled", "TaskError", "TaskExists", "TaskFailure", "TaskNotFound", "TaskPage", "TaskStatus",
+    "TicketExpired", "TicketInvalid", "Unauthenticated", "append_output", "cancel_task", "complete_task", "create_task",
+    "fail_task", "get_task_status", "list_tasks", "remove_task", "update_many", "update_task_progress",
 ]  # fmt: skip

@@ -1,5 +1,5 @@
-"""The commands: ``realtime demo``, ``realtime serve APP``, ``realtime ticket APP``; the same under ``flask
-realtime``."""
+"""The commands: ``realtime demo``, ``realtime serve APP``, ``realtime ticket APP``, ``realtime keys``; the same under
+``flask realtime``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flask.cli import NoAppException, ScriptInfo, pass_script_info
 
 from . import concurrency, serving
 from .errors import RealtimeError
+from .keys_cli import keys
 
 DEFAULT_PORT: Final = 5000
 
@@ -70,12 +71,16 @@ def ticket(app: str, user: str | None, task: str | None) -> None:
     _ticket(_load(ScriptInfo(app_import_path=app)), user, task)
 
 
+main.add_command(keys)
+
+
 @click.group("realtime", cls=_Commands)
 def flask_commands() -> None:
-    """Live progress: serve this app, make tickets, see the demo."""
+    """Live progress: serve this app, make tickets and worker keys, see the demo."""
 
 
 flask_commands.add_command(demo)
+flask_commands.add_command(keys)
 
 
 @flask_commands.command("serve")

@@ -72,6 +72,9 @@ class Config:
     #: visible ASCII characters. None: there are no metrics, and nothing is measured. No login, ticket or address opens
     #: them: behind a proxy every request comes from this machine.
     metrics: str | None = dataclasses.field(default=None, repr=False)
+    #: A file of worker keys (``realtime keys create``), whose holders may report tasks over HTTP. It is read again when
+    #: it has changed. None: ingest is off, and its addresses are not found.
+    worker_keys: str | None = None
     #: Characters of a name.
     max_name: int = 200
     #: Characters of a message.
@@ -193,6 +196,7 @@ _RULES: dict[str, _Rule] = {
         lambda value: value is None or re.fullmatch(r"[!-~]{16,256}", value) is not None,
         "a secret of 16 to 256 visible ASCII characters, which a scraper sends as its bearer token",
     ),
+    "worker_keys": ((lambda value: value is None or value.strip() != ""), "the path of a file of worker keys"),
     "max_name": _between(1, 1_000, "characters"),
     "max_message": _between(100, 4_000, "characters"),
     "max_metadata": _between(2, 16 * 1024, "bytes"),

@@ -9,10 +9,17 @@ The tree::
     ├── TaskNotFound           no such task, or not one the caller may see
     ├── TaskExists             the id is taken
     ├── TaskAlreadyFinished    the task has ended; nothing follows an end
+    ├── CancelRequested        the task was asked to stop, and the writer wanted to be told so
+    ├── PreconditionFailed     the task is at another version than the writer thinks
+    ├── IdempotencyKeyReused   the same Idempotency-Key came with another request
+    ├── IdempotencyKeyInUse    the first request with this Idempotency-Key is still under way
     ├── Forbidden              visible to the caller, but not theirs to change
     ├── Unauthenticated        nobody is identified and no ticket was given
     │   ├── TicketInvalid      the ticket was not signed by this app, or for another purpose
-    │   └── TicketExpired      the ticket was good once
+    │   ├── TicketExpired      the ticket was good once
+    │   ├── KeyInvalid         the worker key is none of this server's, or no longer
+    │   └── KeyExpired         the worker key was good once
+    ├── InsufficientScope      the worker key is good, but not for this
     ├── OriginNotAllowed       a page of another origin asked
     ├── LimitReached           a bound on how many is reached (viewers, tasks)
     ├── RegistryUnavailable    the task store cannot be reached now; try again
@@ -103,6 +110,42 @@ class TaskAlreadyFinished(_TaskProblem):
         self.status = status
 
 
+class CancelRequested(_TaskProblem):
+    """The task was asked to stop; nothing was changed. Only for a writer that wants to be told so."""
+
+    code = "cancel_requested"
+    http_status = 409
+    text = "The task {task_id!r} was asked to stop."
+
+
+class PreconditionFailed(_TaskProblem):
+    """The task is at another version; nothing was changed."""
+
+    code = "precondition_failed"
+    http_status = 412
+    text = "The task {task_id!r} is at another version by now."
+
+
+class IdempotencyKeyReused(RealtimeError):
+    """The same key came with another request; nothing was changed."""
+
+    code = "idempotency_key_reused"
+    http_status = 422
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key came with another request before; use a new one for each request.")
+
+
+class IdempotencyKeyInUse(RealtimeError):
+    """The first request with this key is still under way."""
+
+    code = "idempotency_key_in_use"
+    http_status = 409
+
+    def __init__(self) -> None:
+        super().__init__("The first request with this Idempotency-Key is still under way; ask again.")
+
+
 class Forbidden(_TaskProblem):
     """The caller sees the task but may not do this to it."""
 
@@ -137,6 +180,31 @@ class TicketExpired(Unauthenticated):
 
     def __init__(self, text: str = "The ticket has expired.") -> None:
         super().__init__(text)
+
+
+class KeyInvalid(Unauthenticated):
+    """The worker key is none of this server's; or it was revoked."""
+
+    code = "key_invalid"
+
+    def __init__(self, text: str = "The worker key is not one of this server's.") -> None:
+        super().__init__(text)
+
+
+class KeyExpired(Unauthenticated):
+    """The worker key has stopped working at its time."""
+
+    code = "key_expired"
+
+    def __init__(self, text: str = "The worker key has expired.") -> None:
+        super().__init__(text)
+
+
+class InsufficientScope(RealtimeError):
+    """The worker key is good, but not for this. The message names the scope."""
+
+    code = "insufficient_scope"
+    http_status = 403
 
 
 class OriginNotAllowed(RealtimeError):

@@ -21,12 +21,13 @@ from flask import Flask
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
-from . import auth, concurrency
+from . import auth, concurrency, keys
 from .auth import Grant, Tickets
 from .config import Config
 from .errors import ConfigError, NoRealtime, TaskAlreadyFinished, TaskNotFound
 from .handle import Handle, track
 from .hub import Hub
+from .keys import Keys
 from .metrics import Metrics
 from .operations import Operations, TaskId, UserId, Word
 from .protocol import MAX_MESSAGE_BYTES, user_room
@@ -36,6 +37,7 @@ from .runner import Job, Runner
 from .task import Task, TaskStatus
 from .transport import http
 from .transport.commands import Commands
+from .transport.ingest import Ingest
 from .transport.origin import Environ
 from .transport.socketio import SocketIOTransport
 
@@ -126,6 +128,7 @@ class Realtime(Operations):
         renew_viewers(self.registry, self.hub, self.concurrency)
         app.before_request(self.registry.adopt)
         self.exposition = self._measured(config.metrics)
+        self.ingest = Ingest(self.registry, config, _keys(config.worker_keys))
         app.register_blueprint(http.blueprint(self), url_prefix=URL_PREFIX)
         app.jinja_env.globals.setdefault("realtime_head", self.head)
         app.extensions["realtime"] = self
@@ -365,6 +368,14 @@ def _tickets(app: Flask, config: Config, made: list[Tickets]) -> Tickets:
             key = secrets.token_urlsafe(32)
         made.append(Tickets(key, config.ticket_age))
     return made[0]
+
+
+def _keys(path: str | None) -> Keys | None:
+    """The worker keys of a file, which need not be there yet. Raises `ConfigError` for one that cannot be used."""
+    if path is None:
+        return None
+    keys.read(Path(path))
+    return Keys(Path(path))
 
 
 def _most_viewers() -> int:

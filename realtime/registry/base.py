@@ -187,6 +187,15 @@ class Registry(ABC):
         """
 
     @abstractmethod
+    def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
+        """Store what ``change`` makes of the task as it is, in one step, and tell it.
+
+        ``change`` (of `transitions`) is given the record and the time. It may be called several times, the last time
+        with what is stored; the same record means that nothing is to be done. Raises `TaskNotFound`, and what
+        ``change`` raises.
+        """
+
+    @abstractmethod
     def remove(self, task_id: str) -> Removed:
         """Forget a finished task. Raises `TaskNotFound`, and `InvalidValue` (``task_id``) while it is unfinished."""
 

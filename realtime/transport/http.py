@@ -1,4 +1,4 @@
-"""The HTTP side: read a task, wait for the next version of it, cancel and remove it; and the static files.
+"""The HTTP side: read a task, wait for the next version of it, cancel and remove it; ingest; and the static files.
 
 The same identity and the same rules as for viewers. All answers but static files are JSON, errors are
 ``{"error": {"code", "message"}}``. No answer carries a CORS header, and a request that a page of another
@@ -13,29 +13,28 @@ server throws the response away, waits with `Hub.wait` on a green thread, and ca
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
-import msgspec
 from flask import Blueprint, Response, request, send_from_directory
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import NotFound
 
+from .. import values
 from ..auth import Grant
 from ..concurrency import Concurrency, native_lock, patched_mode
 from ..config import Config
-from ..errors import ConfigError, InvalidValue, LimitReached, RealtimeError, TicketInvalid, Unauthenticated
+from ..errors import ConfigError, InvalidValue, LimitReached, TicketInvalid, Unauthenticated
 from ..hub import Hub
+from ..keys import WorkerGrant
 from ..registry.base import Registry
-from ..task import Task
+from .answers import METHODS, Handler, bearer, from_worker, json, resource, snapshot
 from .commands import Commands
+from .ingest import Ingest
 from .origin import Environ, behind_proxies, check_origin
 from .processes import refuse_multiprocess
-
-log = logging.getLogger("realtime")
 
 #: Seconds that a request may wait; proxies commonly give up after 30.
 MAX_WAIT: Final = 25.0
@@ -43,7 +42,6 @@ MAX_WAIT: Final = 25.0
 MAX_WAITS: Final = 1_000
 MAX_WAITS_PER_USER: Final = 20
 
-_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 #: What the machine's own table of types may lack or have wrong: a browser runs no module of another type.
 _TYPES: Final = {
     ".css": "text/css",
@@ -53,8 +51,6 @@ _TYPES: Final = {
     ".mjs": "text/javascript",
     ".svg": "image/svg+xml",
 }
-
-_Handler = Callable[..., Response]
 
 
 class Deps(Protocol):
@@ -71,6 +67,8 @@ class Deps(Protocol):
     @property
     def concurrency(self) -> Concurrency: ...
     @property
+    def ingest(self) -> Ingest: ...
+    @property
     def static_folder(self) -> Path: ...
     @property
     def exposition(self) -> Callable[[], Response] | None:
@@ -84,20 +82,27 @@ class Deps(Protocol):
 def blueprint(deps: Deps) -> Blueprint:
     """The pages below ``/realtime``. What ``deps`` has now is kept: it may act for another app later."""
     api = _Api(deps)
+    ingest = deps.ingest
     folder = deps.static_folder
     made = Blueprint("realtime", __name__)
 
-    def add(rule: str, endpoint: str, handlers: Mapping[str, _Handler], check: Callable[[], None] | None) -> None:
-        # Each rule takes every method and says no itself: the host app has its own pages for 404 and 405, in HTML.
-        made.add_url_rule(rule, endpoint, _resource(handlers, check), methods=_METHODS)
+    def add(rule: str, endpoint: str, handlers: Mapping[str, Handler], check: Callable[[], None] | None) -> None:
+        made.add_url_rule(rule, endpoint, resource(handlers, check), methods=METHODS)
 
     add("/v1/healthz", "healthz", {"GET": _alive}, None)
-    add("/v1/tasks", "tasks", {"GET": api.list}, api.check)
-    add("/v1/tasks/<task_id>", "task", {"GET": api.show, "DELETE": api.remove}, api.check)
+    add("/v1/tasks", "tasks", {"GET": api.list, "POST": ingest.create}, api.check)
+    changes = {"GET": api.show, "DELETE": api.remove, "PATCH": ingest.update}
+    add("/v1/tasks/<task_id>", "task", changes, api.check)
     add("/v1/tasks/<task_id>/cancel", "cancel", {"POST": api.cancel}, api.check)
+    if ingest.on:
+        add("/v1/tasks/<task_id>/start", "start", {"POST": ingest.start}, api.check)
+        add("/v1/tasks/<task_id>/output", "output", {"POST": ingest.output}, api.check)
+        add("/v1/tasks/<task_id>/complete", "complete", {"POST": ingest.complete}, api.check)
+        add("/v1/tasks/<task_id>/fail", "fail", {"POST": ingest.fail}, api.check)
+        add("/v1/batch", "batch", {"POST": ingest.batch}, api.check)
     if deps.exposition is not None:  # checks its own token; a scraper may well know us by another host name
         add("/v1/metrics", "metrics", {"GET": deps.exposition}, None)
-    add("/v1/<path:path>", "missing", dict.fromkeys(_METHODS, _missing), api.check)
+    add("/v1/<path:path>", "missing", dict.fromkeys(METHODS, _missing), api.check)
     add("/static/<path:filename>", "static", {"GET": lambda filename: _static(folder, filename)}, None)
     return made
 
@@ -110,26 +115,31 @@ class _Api:
         self._commands = deps.commands
         self._mode = deps.concurrency.mode
         self._authorise = deps.authorise
+        self._ingest = deps.ingest
         self._waits = _Waits()
 
     def check(self) -> None:
         """Before anything else: whether this process may answer, and this page may ask."""
         refuse_multiprocess(request.environ, self._config)
-        check_origin(request.environ, self._config)
+        if not self._from_worker():  # who may well know us by another host name; and no browser sends a key by itself
+            check_origin(request.environ, self._config)
 
     def list(self) -> Response:
         limit = request.args.get("limit") or "50"
         if not (limit.isascii() and limit.isdecimal() and len(limit) <= 9):
             raise InvalidValue("limit", f"{limit[:40]!r} is not a whole number")
-        page = self._commands.list(self._grant(), int(limit), request.args.get("before") or None)
-        return _json({"epoch": self._registry.epoch, **page})
+        grant = self._grant("read")
+        if isinstance(grant, WorkerGrant):
+            grant = _of_user(grant, request.args.get("user_id"))
+        page = self._commands.list(grant, int(limit), request.args.get("before") or None)
+        return json({"epoch": self._registry.epoch, **page})
 
     def show(self, task_id: str) -> Response:
-        grant = self._grant()
+        grant = self._grant("read", "report")
         task = self._commands.visible(grant, task_id)
         after = request.args.get("after")
         if after is None:
-            response = _snapshot(task)
+            response = snapshot(task)
             # A browser may keep it, and must ask each time whether it still holds; the answer is 304 to whoever still
             # may see it. Shared caches must not: what is visible depends on who asks.
             response.headers["Cache-Control"] = "private, no-cache"
@@ -154,27 +164,37 @@ class _Api:
                 self._hub.wait(task_id, seconds, wait)
             # Else this is a native thread in a process of green ones, which cannot wait for the hub.
         task = self._commands.visible(grant, task_id)
-        response = _snapshot(task)
+        response = snapshot(task)
         if task.epoch == epoch and task.version <= version:
             # The condition is in the address and not in If-None-Match, but it is the same one, and so is the answer.
             response.status_code = 304  # which has no body
         return response
 
     def cancel(self, task_id: str) -> Response:
-        response = _snapshot(self._commands.cancel(self._grant(), task_id))
+        if self._from_worker():
+            return self._ingest.cancel(task_id)
+        response = snapshot(self._commands.cancel(self._grant(), task_id))
         response.status_code = 202
         return response
 
     def remove(self, task_id: str) -> Response:
-        self._commands.remove(self._grant(), task_id)
+        self._commands.remove(self._grant("control"), task_id)
         return Response(status=204)
 
-    def _grant(self) -> Grant:
-        """What the request may see. Raises `Unauthenticated`, or what ``identify`` raises."""
-        scheme, _, ticket = request.headers.get("Authorization", "").partition(" ")
-        given = ticket.strip() if scheme.lower() == "bearer" else ""
+    def _from_worker(self) -> bool:
+        return self._ingest.on and from_worker()
+
+    def _grant(self, *actions: str) -> Grant:
+        """What the request may see; a worker's key needs one of ``actions``.
+
+        Raises `Unauthenticated`, `InsufficientScope`, or what ``identify`` raises.
+        """
+        if self._from_worker():
+            worker = self._ingest.grant()
+            worker.need(*actions)
+            return worker
         try:
-            grant = self._authorise(request.environ, given or None)
+            grant = self._authorise(request.environ, bearer() or None)
         except (TicketInvalid, ConfigError):
             # The header is the host app's too: a token that is not ours may well be what `identify` reads.
             grant = self._authorise(request.environ, None)
@@ -184,7 +204,9 @@ class _Api:
             raise Unauthenticated
         return grant
 
-    def _who(self, grant: Grant) -> tuple[str | None, str]:
+    def _who(self, grant: Grant) -> tuple[str | None, str] | None:
+        if isinstance(grant, WorkerGrant):
+            return None  # it waits for the tasks of many users
         if grant.user_id is not None:
             return grant.user_id, ""
         return None, behind_proxies(request.environ, self._config.trusted_proxies).get("REMOTE_ADDR", "")
@@ -198,11 +220,11 @@ class _Api:
 
 
 class _Wait:
-    """The condition of one wait, and whose it is."""
+    """The condition of one wait, and whose it is (a worker's: None)."""
 
     __slots__ = ("__weakref__", "_newer", "who")
 
-    def __init__(self, newer: Callable[[], bool], who: tuple[str | None, str]) -> None:
+    def __init__(self, newer: Callable[[], bool], who: tuple[str | None, str] | None) -> None:
         self._newer = newer
         self.who = who
 
@@ -223,75 +245,16 @@ class _Waits:
     def add(self, wait: _Wait, most: int, why: str = "") -> None:
         """Raises `LimitReached`."""
         with self._lock:
-            if sum(known.who == wait.who for known in self._known) >= MAX_WAITS_PER_USER:
+            of_user = 0 if wait.who is None else sum(known.who == wait.who for known in self._known)
+            if of_user >= MAX_WAITS_PER_USER:
                 raise LimitReached(f"{MAX_WAITS_PER_USER} requests of this user are waiting already.")
             if len(self._known) >= most:
                 raise LimitReached(f"{most} requests are waiting already{why}.")
             self._known.add(wait)
 
 
-def _resource(handlers: Mapping[str, _Handler], check: Callable[[], None] | None) -> _Handler:
-    """A view that does what ``handlers`` say of each method, and turns every error into JSON."""
-    allowed = sorted({*handlers, "OPTIONS"} | ({"HEAD"} if "GET" in handlers else set()))
-
-    def view(**arguments: str) -> Response:
-        try:
-            if check is not None:
-                check()
-            handler = handlers.get("GET" if request.method == "HEAD" else request.method)
-            if handler is not None:
-                return handler(**arguments)
-            if request.method == "OPTIONS":
-                return Response(status=204, headers={"Allow": ", ".join(allowed)})
-            raise MethodNotAllowed(allowed)
-        except RealtimeError as error:
-            # A 500 is nothing that a stranger should read, such as what is wrong with a setting.
-            return _refused(error) if error.http_status != 500 else _failed(error)
-        except HTTPException as error:
-            code, status = error.name.lower().replace(" ", "_"), error.code or 500
-            response = _problem(status, code, error.description or error.name)
-            response.headers.extend({"Allow": ", ".join(allowed)} if status == 405 else {})
-            return response
-        except Exception as error:
-            return _failed(error)
-
-    return view
-
-
-def _failed(error: Exception) -> Response:
-    log.error("%s %s failed.", request.method, request.endpoint, exc_info=error)
-    return _problem(500, "internal", "The server failed to answer.")
-
-
-def _refused(error: RealtimeError) -> Response:
-    response = _problem(error.http_status, error.code, str(error))
-    if isinstance(error, Unauthenticated):
-        # RFC 6750, section 3: a scheme that makes no browser ask for a password.
-        bad = type(error) is not Unauthenticated
-        response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad else "Bearer"
-    elif isinstance(error, LimitReached):
-        response.headers["Retry-After"] = "1"
-    return response
-
-
-def _problem(status: int, code: str, message: str) -> Response:
-    return _json({"error": {"code": code, "message": message}}, status)
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    body = value if isinstance(value, bytes) else msgspec.json.encode(value)
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return Response(body, status, headers, content_type="application/json")
-
-
-def _snapshot(task: Task) -> Response:
-    response = _json(task.encode())
-    response.headers["ETag"] = task.etag
-    return response
-
-
 def _alive() -> Response:
-    return _json({"ok": True})
+    return json({"ok": True})
 
 
 def _missing(path: str) -> Response:
@@ -316,6 +279,14 @@ def _cursor(text: str) -> tuple[str, int]:
     if not epoch or not (version.isascii() and version.isdecimal() and len(version) < 20):
         raise InvalidValue("after", f"{text[:80]!r} is not <epoch>.<version>")
     return epoch, int(version)
+
+
+def _of_user(grant: WorkerGrant, user_id: str | None) -> Grant:
+    """The grant to list a user's tasks with. Raises `InvalidValue`, and `InsufficientScope` for a user it may not."""
+    if user_id is None:
+        raise InvalidValue("user_id", "it must be given: whose tasks are to be listed")
+    grant.need_place(values.user_id(user_id), ())
+    return Grant(values.user_id(user_id))
 
 
 def _seconds(text: str | None) -> float:

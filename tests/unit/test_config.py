@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "request_threads": 40,
     "error_detail": "message",
     "metrics": None,
+    "worker_keys": None,
     "max_name": 200,
     "max_message": 2_000,
     "max_metadata": 16_384,

@@ -14,12 +14,12 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "realtime"
 #: A module may import modules of lower layers and its siblings. A folder's layer is that of all its modules.
 LAYERS = {
     0: ("errors", "config", "concurrency", "pool"),
-    1: ("task", "progress", "values", "protocol", "auth"),
+    1: ("task", "progress", "values", "protocol", "auth", "keys"),
     2: ("registry",),
     3: ("hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "metrics", "pacing"),
     4: ("transport", "batch", "operations", "handle"),
     5: ("extension", "lifecycle", "runner", "client", "__init__"),
-    6: ("demo", "demo_jobs", "cli", "serving", "integrations", "__main__"),
+    6: ("demo", "demo_jobs", "cli", "keys_cli", "serving", "integrations", "__main__"),
     # Doubles for tests: may use everything, and nothing uses them.
     7: ("testing",),
 }

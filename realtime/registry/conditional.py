@@ -1,0 +1,81 @@
+"""Changes on a condition: made only to the version that the writer knows, or to a task that nobody has asked to stop.
+
+`When` stands in the place of a registry for one call of a lifecycle function. The condition is looked at in the step
+that makes the change, so nothing comes in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import CancelRequested, PreconditionFailed, RealtimeError
+from ..task import CANCELLED, COMPLETED, FAILED, Task, TaskFailure
+from . import transitions
+from .base import Registry
+
+
+class When:
+    """A registry whose changes are made on a condition.
+
+    ``tags`` are entity tags (`Task.etag`), of which the task must have one; None: any will do. With ``unasked`` a task
+    that was asked to stop is not changed. Raises `PreconditionFailed` and `CancelRequested` besides.
+    """
+
+    def __init__(self, registry: Registry, tags: frozenset[str] | None = None, *, unasked: bool = False) -> None:
+        self._registry = registry
+        self._tags = tags
+        self._unasked = unasked
+
+    def update(self, task_id: str, *values: Any) -> Task:
+        """As `Registry.update`."""
+        return self._change(task_id, lambda task, now: transitions.updated(task, now, *values))
+
+    def start(self, task_id: str) -> Task:
+        """As `Registry.start`."""
+        return self._change(task_id, transitions.begun)
+
+    def complete(self, task_id: str, result: bytes | None) -> Task:
+        """As `Registry.complete`."""
+        return self._change(task_id, lambda task, now: transitions.ended(task, now, COMPLETED, result=result))
+
+    def fail(self, task_id: str, failure: TaskFailure) -> Task:
+        """As `Registry.fail`."""
+        return self._change(task_id, lambda task, now: transitions.ended(task, now, FAILED, failure=failure))
+
+    def request_cancel(self, task_id: str) -> Task:
+        """As `Registry.request_cancel`."""
+        return self._change(task_id, transitions.asked_to_stop)
+
+    def cancel(self, task_id: str) -> Task:
+        """As `Registry.cancel`."""
+        return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))
+
+    def append_output(self, task_id: str, stream: str, data: bytes) -> int:
+        """As `Registry.append_output`. Output moves no version: the condition is looked at before."""
+        task = self._registry.get(task_id)
+        problem = None if task is None else self._problem(task)
+        if problem is not None:
+            raise problem
+        return self._registry.append_output(task_id, stream, data)
+
+    def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
+        problem: RealtimeError | None = None
+
+        def checked(task: Task, now: float) -> Task:
+            nonlocal problem
+            # Not raised in here: a registry may ask again, of a newer record, before it takes no for an answer.
+            problem = self._problem(task)
+            return change(task, now) if problem is None else task
+
+        changed = self._registry._change(task_id, checked)
+        if problem is not None:
+            raise problem
+        return changed
+
+    def _problem(self, task: Task) -> RealtimeError | None:
+        if self._tags is not None and task.etag not in self._tags:
+            return PreconditionFailed(task.task_id)
+        if self._unasked and task.cancel_requested is not None and not task.finished:
+            return CancelRequested(task.task_id)
+        return None

@@ -1,0 +1,99 @@
+"""Requests that come twice are made once: the answers to requests that bore an ``Idempotency-Key``.
+
+A worker that has not heard the answer cannot know whether its change was made. It asks again with the same key, and
+is given the answer of the first time. Kept are answers that tell of a change; a request that was refused has changed
+nothing, and is made anew. What is kept is bounded in number, bytes and time, and is this process's own.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from ..concurrency import native_lock
+from ..errors import IdempotencyKeyInUse, IdempotencyKeyReused, InvalidValue
+
+#: Answers kept, their bytes, and for how many seconds.
+MAX_ANSWERS: Final = 10_000
+MAX_BYTES: Final = 16 * 1024 * 1024
+KEPT: Final = 600.0
+
+_TEXT: Final = re.compile(r"[!-~]{1,255}")
+
+
+class Answer(NamedTuple):
+    """What is given again."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+
+
+class _Kept(NamedTuple):
+    fingerprint: bytes
+    since: float
+    answer: Answer
+    size: int
+
+
+class Idempotency:
+    """Remembers answers. ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = native_lock()
+        #: By who asked and with which key: what requests under way consist of, and what was answered.
+        self._under_way: dict[tuple[str, str], bytes] = {}
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._bytes = 0
+
+    def once(
+        self, who: str, key: str, fingerprint: bytes, ask: Callable[[], tuple[Answer, bool]]
+    ) -> tuple[Answer, bool]:
+        """The answer to a request, and whether it is one of before. ``ask`` makes it, and says whether to keep it.
+
+        ``who`` and ``key`` name the request, ``fingerprint`` is all that it consists of. Raises `IdempotencyKeyReused`,
+        `IdempotencyKeyInUse`, `InvalidValue` for a text that is no key, and what ``ask`` raises.
+        """
+        if len(key) > 1 and key.startswith('"') and key.endswith('"'):
+            key = key[1:-1]
+        if _TEXT.fullmatch(key) is None:
+            raise InvalidValue("Idempotency-Key", "1 to 255 visible ASCII characters are needed")
+        place = who, key
+        with self._lock:
+            self._forget()
+            kept = self._kept.get(place)
+            known = self._under_way.get(place) if kept is None else kept.fingerprint
+            if known is None:
+                self._under_way[place] = fingerprint
+        if known is not None:
+            if known != fingerprint:
+                raise IdempotencyKeyReused
+            if kept is None:
+                raise IdempotencyKeyInUse
+            return kept.answer, True
+        keep = False
+        try:
+            answer, keep = ask()
+        finally:
+            with self._lock:
+                del self._under_way[place]
+                if keep:
+                    made = _Kept(fingerprint, self._clock(), answer, len(answer.body) + len(who) + len(key) + 512)
+                    self._kept[place] = made
+                    self._bytes += made.size
+                    self._forget()
+        return answer, False
+
+    def _forget(self) -> None:
+        """Let go of what is too old or beyond the bounds, the oldest first. Called with the lock held."""
+        before = self._clock() - KEPT
+        while self._kept:
+            oldest = next(iter(self._kept.values()))
+            if oldest.since > before and len(self._kept) <= MAX_ANSWERS and self._bytes <= MAX_BYTES:
+                break
+            self._kept.popitem(last=False)
+            self._bytes -= oldest.size

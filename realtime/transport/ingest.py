@@ -1,0 +1,333 @@
+"""Ingest: workers of any language say over HTTP how their tasks are, as the lifecycle functions do inside.
+
+Every request brings a worker key (`keys`); nothing else opens these addresses: no cookie, no ticket, no ``identify``.
+A page of another site has no key to send, so it can do nothing here whatever its browser adds by itself.
+
+A change may be bound to a version (``If-Match``), to nobody having asked the task to stop (``?stop_on_cancel=1``), and
+to being made once however often it is sent (``Idempotency-Key``). ``Prefer: return=minimal`` (RFC 7240) shortens what
+is answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from flask import Response, request
+from werkzeug.exceptions import HTTPException, NotFound
+
+from .. import values
+from ..config import Config
+from ..errors import InvalidType, InvalidValue, RealtimeError, RegistryUnavailable, TaskNotFound, Unauthenticated
+from ..keys import Keys, WorkerGrant
+from ..operations import NOBODY, Operations
+from ..registry.base import Registry
+from ..registry.conditional import When
+from ..task import NewTask, Task
+from . import answers
+from .answers import bearer, json
+from .idempotency import Answer, Idempotency
+from .requests import (
+    MAX_BODY,
+    OPERATIONS,
+    BatchRequest,
+    CancelRequest,
+    CompleteRequest,
+    CreateRequest,
+    FailRequest,
+    OutputRequest,
+    StartRequest,
+    UpdateRequest,
+    body,
+    content_of,
+    convert,
+)  # fmt: skip
+
+log = logging.getLogger("realtime")
+
+#: What an operation comes to: a status, and what it is about (a task, or where a stream ends).
+_Outcome = tuple[int, Task | dict[str, Any]]
+_MINIMAL: Final = "return=minimal"
+
+
+class Ingest:
+    """The views. ``keys`` None: they are off, and answer 404."""
+
+    def __init__(self, registry: Registry, config: Config, keys: Keys | None) -> None:
+        self._registry = registry
+        self._config = config
+        self._keys = keys
+        self._creating = _Creating(registry)
+        self._operations = Operations(registry, config, _nobody)
+        self._creations = Operations(self._creating, config, _nobody)  # type: ignore[arg-type]  # creates only
+        self._idempotency = Idempotency()
+        self._max_body = max(MAX_BODY, 2 * config.max_result)
+
+    @property
+    def on(self) -> bool:
+        """Whether there are keys that could open it."""
+        return self._keys is not None
+
+    def grant(self) -> WorkerGrant:
+        """What the key of this request grants. Raises `NotFound` while there are none, and `Unauthenticated`."""
+        if self._keys is None:
+            raise NotFound("Ingest is off: REALTIME_WORKER_KEYS names no file of worker keys.")
+        token = bearer()
+        if not token:
+            raise Unauthenticated("A worker key is needed: Authorization: Bearer rt_….")
+        return self._keys.check(token)
+
+    # Views.
+
+    def create(self) -> Response:
+        return self._once(lambda grant: self._created(*self._create(grant, self._read(CreateRequest))))
+
+    def update(self, task_id: str) -> Response:
+        return self._change(task_id, UpdateRequest)
+
+    def start(self, task_id: str) -> Response:
+        return self._change(task_id, StartRequest)
+
+    def output(self, task_id: str) -> Response:
+        return self._change(task_id, OutputRequest)
+
+    def complete(self, task_id: str) -> Response:
+        return self._change(task_id, CompleteRequest)
+
+    def fail(self, task_id: str) -> Response:
+        return self._change(task_id, FailRequest)
+
+    def cancel(self, task_id: str) -> Response:
+        return self._change(task_id, CancelRequest)
+
+    def batch(self) -> Response:
+        return self._once(lambda grant: self._batch(grant, self._read(BatchRequest, forms=False)))
+
+    # One operation.
+
+    def _read(self, kind: Any, *, forms: bool = True) -> Any:
+        return body(request, kind, self._max_body, forms=forms)
+
+    def _change(self, task_id: str, kind: type[msgspec.Struct]) -> Response:
+        def change(grant: WorkerGrant) -> Response:
+            grant.need(*(("report", "control") if kind is CancelRequest else ("report",)))  # before the body is read
+            tags = None
+            if "If-Match" in request.headers and not request.if_match.star_tag:
+                tags = frozenset(f'"{tag}"' for tag in request.if_match.as_set())
+            unasked = _flag("stop_on_cancel", request.args.get("stop_on_cancel", ""))
+            return _shown(*self._perform(grant, task_id, self._read(kind), tags, unasked))
+
+        return self._once(change)
+
+    def _create(self, grant: WorkerGrant, given: CreateRequest) -> _Outcome:
+        grant.need("create")
+        owner = values.user_id(given.user_id)
+        groups = values.groups(given.groups or ())
+        grant.need_place(owner, groups)
+        more: dict[str, Any] = {} if given.message is None else {"message": given.message}
+        task = self._creations.create_task(
+            given.task_id, NOBODY if owner is None else owner, name=given.name, status=given.status or "processing",
+            total=given.total, unit=given.unit, metadata=given.metadata, cancellable=bool(given.cancellable),
+            groups=groups, exist_ok=bool(given.exist_ok), **more,
+        )  # fmt: skip
+        return (201 if self._creating.new else 200), task
+
+    def _created(self, status: int, task: Task | dict[str, Any]) -> Response:
+        response = _shown(status, task)
+        if isinstance(task, Task):
+            response.headers["Location"] = f"{request.script_root}{request.path}/{quote(task.task_id, safe=':')}"
+        return response
+
+    def _perform(
+        self, grant: WorkerGrant, task_id: str, given: Any, tags: frozenset[str] | None, unasked: bool
+    ) -> _Outcome:
+        """Do what is asked of a task that is there."""
+        grant.need("control" if isinstance(given, CancelRequest) and not given.done else "report")
+        try:
+            values.task_id(task_id)
+        except InvalidValue:
+            raise TaskNotFound(task_id[:128]) from None  # no task can have that id
+        if grant.bound:
+            task = self._registry.get(task_id)
+            if task is None or not grant.may_view(task):
+                raise TaskNotFound(task_id)
+        operations = self._operations
+        # To be asked to stop keeps nobody from saying how it ended.
+        unasked = unasked and isinstance(given, UpdateRequest | StartRequest | OutputRequest)
+        if tags is not None or unasked:
+            when: Any = When(self._registry, tags, unasked=unasked)
+            operations = Operations(when, self._config, _nobody)
+        match given:
+            case UpdateRequest():
+                return 200, operations.update_task_progress(
+                    task_id, None, given.message, current=given.current, total=given.total, percent=given.percent,
+                    advance=given.advance, unit=given.unit, metadata=given.metadata,
+                )  # fmt: skip
+            case StartRequest():
+                return 200, operations.start_task(task_id)
+            case OutputRequest():
+                stream = given.stream or "output"
+                end = operations.append_output(task_id, given.text, stream=stream)
+                task = self._registry.get(task_id)
+                asked = None if task is None else _asked(task)
+                return 200, {"task_id": task_id, "stream": stream, "end": end, "cancel_requested_at": asked}
+            case CompleteRequest():
+                return 200, operations.complete_task(task_id, given.result)
+            case FailRequest():
+                return 200, operations.fail_task(
+                    task_id, given.error, code=given.code, type=given.type, retryable=given.retryable,
+                    details=given.details,
+                )  # fmt: skip
+            case CancelRequest():
+                done = bool(given.done)
+                return (200 if done else 202), operations.cancel_task(task_id, done=done)
+        raise AssertionError(given)
+
+    # Several.
+
+    def _batch(self, grant: WorkerGrant, given: BatchRequest) -> Response:
+        results: list[dict[str, Any]] = []
+        away: RegistryUnavailable | None = None
+        for item in given.operations:
+            try:
+                if away is not None:
+                    raise away  # each would wait for the store in vain
+                status, what = self._item(grant, item)
+                results.append({"status": status, **({"task": what} if isinstance(what, Task) else {"output": what})})
+            except (RealtimeError, HTTPException) as error:
+                away = error.with_traceback(None) if isinstance(error, RegistryUnavailable) else away
+                status, problem = answers.problem_of(error)
+                if status == 500:
+                    log.error("An operation of a batch failed.", exc_info=error)
+                    problem = answers.FAILED
+                results.append({"status": status, "error": problem})
+            except Exception:
+                log.exception("An operation of a batch failed.")
+                results.append({"status": 500, "error": answers.FAILED})
+        shown = _minimal if _wants_minimal() else _whole
+        for result in results:
+            if "task" in result:
+                result["task"] = shown(result["task"])
+        return _preferring(json({"results": results}))
+
+    def _item(self, grant: WorkerGrant, item: dict[str, Any]) -> _Outcome:
+        fields = dict(item)
+        op = fields.pop("op", None)
+        kind = OPERATIONS.get(op) if isinstance(op, str) else None
+        if kind is None:
+            raise InvalidValue("op", f"is not one of {', '.join(OPERATIONS)}")
+        if kind is CreateRequest:
+            return self._create(grant, convert(fields, CreateRequest))
+        task_id = fields.pop("task_id", None)
+        if task_id is None:
+            raise InvalidType("task_id", "None; the id of a task is needed")
+        tag = fields.pop("if_match", None)
+        if not isinstance(tag, str | None):
+            raise InvalidType("if_match", "a text is needed: <epoch>.<version>")
+        unasked = fields.pop("stop_on_cancel", None) or False
+        if not isinstance(unasked, bool):
+            raise InvalidType("stop_on_cancel", "true or false is needed")
+        tags = None if tag is None or tag == "*" else frozenset((f'"{tag.strip(chr(34))}"',))
+        return self._perform(grant, values.task_id(task_id), convert(fields, kind), tags, unasked)
+
+    # Once.
+
+    def _once(self, make: Callable[[WorkerGrant], Response]) -> Response:
+        """What ``make`` answers; with an ``Idempotency-Key``, what it answered the first time."""
+        grant = self.grant()
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return make(grant)
+
+        def ask() -> tuple[Answer, bool]:
+            response = make(grant)
+            answer = Answer(response.status_code, response.get_data(), tuple(response.headers.to_wsgi_list()))
+            return answer, 200 <= response.status_code < 300
+
+        answer, again = self._idempotency.once(grant.name, key, self._fingerprint(), ask)
+        response = Response(answer.body, answer.status, list(answer.headers))
+        if again:
+            response.headers["Idempotency-Replayed"] = "true"
+        return response
+
+    def _fingerprint(self) -> bytes:
+        """All that a request asks for."""
+        parts = (
+            request.method, request.full_path, request.headers.get("If-Match", ""), request.headers.get("Prefer", ""),
+            request.mimetype,
+        )  # fmt: skip
+        seen = hashlib.sha256(msgspec.json.encode(parts))
+        seen.update(content_of(request, self._max_body))
+        return seen.digest()
+
+
+class _Creating:
+    """A registry that creates, and remembers for each thread whether its last task was new."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._last = threading.local()
+        self.expire = registry.expire
+
+    @property
+    def new(self) -> bool:
+        return bool(self._last.new)
+
+    def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
+        created = self._registry.create(new, exist_ok=exist_ok)
+        self._last.new = created[1]
+        return created
+
+
+def _nobody() -> None:
+    """Who is identified: nobody. A worker says whose a task is."""
+
+
+def _flag(name: str, text: str) -> bool:
+    flag = {"": False, "0": False, "false": False, "1": True, "true": True}.get(text.lower())
+    if flag is None:
+        raise InvalidValue(name, f"{text[:40]!a}; it may be 1 or 0")
+    return flag
+
+
+def _wants_minimal() -> bool:
+    prefer = request.headers.get("Prefer", "")
+    return any(part.strip().lower() == _MINIMAL for part in prefer.replace(";", ",").split(","))
+
+
+def _preferring(response: Response) -> Response:
+    if _wants_minimal():
+        response.headers["Preference-Applied"] = _MINIMAL
+    return response
+
+
+def _shown(status: int, what: Task | dict[str, Any]) -> Response:
+    if isinstance(what, Task):
+        response = _preferring(json(_minimal(what))) if _wants_minimal() else answers.snapshot(what)
+        response.headers["ETag"] = what.etag
+    else:
+        response = json(what)
+    response.status_code = status
+    return response
+
+
+def _whole(task: Task) -> Any:
+    return msgspec.Raw(task.encode())
+
+
+def _minimal(task: Task) -> dict[str, Any]:
+    return {
+        "task_id": task.task_id, "epoch": task.epoch, "version": task.version, "status": task.status,
+        "output_size": task.output_size, "cancel_requested_at": _asked(task),
+    }  # fmt: skip
+
+
+def _asked(task: Task) -> str | None:
+    """When the task was asked to stop, as the wire has it."""
+    when = task.cancel_requested_at
+    return None if when is None else when.isoformat(timespec="microseconds").replace("+00:00", "Z")
