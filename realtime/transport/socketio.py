@@ -29,6 +29,7 @@ from . import endings, seams
 from .commands import Commands
 from .origin import Environ, behind_proxies, check_origin
 from .processes import refuse_multiprocess
+from .unwatched import Unwatched
 
 log = logging.getLogger("realtime")
 
@@ -80,8 +81,7 @@ class SocketIOTransport:
         self._stopping = False
         self._patched = patched_mode()
         self._complained = False
-        #: Connections without a viewer, and since when; ours alone.
-        self._unconnected: dict[str, float] = {}
+        self._unwatched = Unwatched()
         #: Push sockets, under our own server.
         self.sockets: Any = None
         #: Connections whose request to watch is being looked at.
@@ -133,7 +133,7 @@ class SocketIOTransport:
         if self.own:
             if len(self._server.eio.sockets) > self.max_viewers:
                 return "Too many connections"
-            self._unconnected[connection] = time.monotonic()
+            self._unwatched.begin(connection)
         if self.sockets is not None:
             self.sockets.opened(self._server.eio.sockets[connection], environ)
         return self._other_open(connection, environ)
@@ -163,7 +163,7 @@ class SocketIOTransport:
 
     def _handle_close(self, connection: str, *reason: Any) -> Any:
         # First, since a host's own handler that raises would keep python-socketio from telling us.
-        self._unconnected.pop(connection, None)
+        self._unwatched.forget(connection)
         self._forget(connection)
         return self._other_close(connection, *reason)
 
@@ -176,13 +176,11 @@ class SocketIOTransport:
 
     def _sweep(self) -> None:
         """Close connections that nobody watches on: they cost as much as viewers."""
-        before = time.monotonic() - CONNECT_TIMEOUT
-        for connection, since in list(self._unconnected.items()):
-            if since < before:
-                self._close_connection(connection)
+        for connection in self._unwatched.overdue(CONNECT_TIMEOUT):
+            self._close_connection(connection)
 
     def _close_connection(self, connection: str, code: int | None = POLICY_VIOLATION) -> None:
-        self._unconnected.pop(connection, None)
+        self._unwatched.forget(connection)
         self._forget(connection)
         socket = self._server.eio.sockets.get(connection)
         if socket is not None:
@@ -237,7 +235,7 @@ class SocketIOTransport:
         if self._asking.setdefault(connection, mine) is not mine:
             self._refuse(connection, _twice())
             return
-        self._unconnected.pop(connection, None)
+        since = self._unwatched.ask(connection)
         try:
             if self._watches(connection):
                 raise _twice()
@@ -246,12 +244,12 @@ class SocketIOTransport:
             pass
         except ConfigError as error:  # for whoever runs the server, not for a page
             log.error("A viewer was refused: %s", error)
-            self._refuse(connection, RealtimeError("The server is not set up to answer."))
+            self._refuse(connection, RealtimeError("The server is not set up to answer."), since)
         except RealtimeError as error:
-            self._refuse(connection, error)
+            self._refuse(connection, error, since)
         except Exception:
             log.exception("A viewer was refused because identify or the registry failed.")
-            self._refuse(connection, RealtimeError("The server could not find out who this is."))
+            self._refuse(connection, RealtimeError("The server could not find out who this is."), since)
         finally:
             self._asking.pop(connection, None)
 
@@ -276,17 +274,14 @@ class SocketIOTransport:
             self._forget(connection)
             raise
 
-    def _refuse(self, connection: str, error: RealtimeError) -> None:
+    def _refuse(self, connection: str, error: RealtimeError, since: float | None = None) -> None:
         if self._hub.metrics is not None:
             self._hub.metrics.refused(error.code)
         refusal = {"message": str(error), "data": {"code": error.code, "message": str(error)}}
         self._send(connection, socketio_packet.CONNECT_ERROR, refusal)
-        self._idle(connection)
-
-    def _idle(self, connection: str) -> None:
-        """Nobody watches on this connection now."""
-        if self.own and connection in self._server.eio.sockets and not self._watches(connection):
-            self._unconnected[connection] = time.monotonic()
+        nobody = self.own and connection in self._server.eio.sockets and not self._watches(connection)
+        if nobody and since is not None and self._unwatched.refuse(connection, since):
+            self._close_connection(connection)
 
     def _socket(self, connection: str) -> Any:
         """Engine.IO's socket of a connection. Raises `_Gone`."""
@@ -356,7 +351,7 @@ class SocketIOTransport:
     def _handle_disconnect(self, session: str, *_reason: Any) -> None:
         viewer = self._hub.leave(session)
         if viewer is not None and self.own:
-            self._unconnected[viewer.connection] = time.monotonic()
+            self._unwatched.begin(viewer.connection)
 
     # Ends.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from realtime.transport.unwatched import MAX_REFUSALS
 from support import remote
 from support.process import StartServer
 from support.remote import PATIENCE, Remote
@@ -182,6 +183,15 @@ def test_a_connection_that_nobody_watches_on_is_closed(how: Any, impatient: Remo
         assert viewer.receive_until_closed() == 1008
         impatient.wait_for_stats(lambda stats: stats["sockets"] == stats["viewers"] == 1)
         other.wait_for_task(impatient.create("bob"))
+
+
+def test_who_asks_in_vain_does_not_stay(any_server: Remote) -> None:
+    """Each request may ask the host's user database: after a few the connection is closed. Others notice nothing."""
+    with watching(any_server.url, "bob") as other, wire(any_server.url) as viewer:
+        for _ in range(MAX_REFUSALS):
+            assert viewer.ask_in_vain({"ticket": "forged"})["data"]["code"] == "ticket_invalid"
+        assert viewer.receive_until_closed() == 1008
+        other.wait_for_task(any_server.create("bob"))
 
 
 def test_a_silent_long_poll_is_closed_too(impatient: Remote) -> None:
