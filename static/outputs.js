@@ -36,6 +36,8 @@ class Output {
   listeners;
   /** Whether this connection has asked for it, since the last that could have ended that. */
   asked = false;
+  /** Whether it is being given up at the server. Till then it stays: what still comes is of the same following. */
+  leaving = false;
   /** The byte to go on from. */
   next = 0;
   #stream;
@@ -176,7 +178,10 @@ export class Outputs {
   /** The connection is gone, and with it all that it had asked for. */
   end() {
     this.#session = 0;
-    for (const id of this.#follows.keys()) this.#unask(id);
+    for (const { outputs } of this.#follows.values()) {
+      for (const output of outputs.values()) output.asked = output.leaving = false;
+    }
+    this.#schedule(); // those that nobody hears need not be given up any more
   }
 
   clear() {
@@ -245,7 +250,7 @@ export class Outputs {
       const task = this.#read().tasks.get(id);
       if (this.#session === 0 || !task) continue;
       this.#recognise(follow, task);
-      const ask = [...follow.outputs].filter(([, output]) => !output.asked).map(([stream]) => stream);
+      const ask = [...follow.outputs].filter(([, { asked, leaving }]) => !asked && !leaving).map(([stream]) => stream);
       if (ask.length > 0) this.#ask(id, ask);
     }
   }
@@ -255,14 +260,17 @@ export class Outputs {
    * @param {Follow} follow
    */
   #leaveUnheard(id, follow) {
-    const unheard = [...follow.outputs].filter(([, { listeners }]) => listeners.size === 0);
-    for (const [stream] of unheard) follow.outputs.delete(stream);
-    if (follow.outputs.size === 0) {
-      this.#follows.delete(id);
-      follow.stop();
+    const left = [];
+    for (const [stream, output] of follow.outputs) {
+      if (output.listeners.size > 0 || output.leaving) continue;
+      output.leaving = output.asked;
+      if (output.leaving) left.push(stream);
+      else follow.outputs.delete(stream);
     }
-    const left = unheard.filter(([, { asked }]) => asked).map(([stream]) => stream);
     if (left.length > 0) this.#leave(id, left);
+    if (follow.outputs.size > 0) return;
+    this.#follows.delete(id);
+    follow.stop();
   }
 
   /**
@@ -296,14 +304,21 @@ export class Outputs {
    */
   #leave(id, streams) {
     const session = this.#session;
+    const outputs = this.#follows.get(id)?.outputs ?? new Map();
+    const stay = (/** @type {string} */ stream) => outputs.get(stream).listeners.size > 0;
     this.#inTurn(async () => {
-      const left = streams.filter((stream) => !this.#follows.get(id)?.outputs.has(stream));
-      if (session !== this.#session || left.length === 0) return;
+      if (session !== this.#session) return;
+      const left = streams.filter((stream) => !stay(stream));
+      for (const stream of streams.filter(stay)) outputs.get(stream).leaving = false;
       try {
-        await this.#request(COMMANDS.UNSUBSCRIBE, { task_ids: [], outputs: { [id]: left } });
+        if (left.length > 0) await this.#request(COMMANDS.UNSUBSCRIBE, { task_ids: [], outputs: { [id]: left } });
       } catch (error) {
-        if (session === this.#session && isPassing(error)) this.#again(session, () => this.#leave(id, left));
+        if (session !== this.#session) return;
+        if (isPassing(error)) return this.#again(session, () => this.#leave(id, left));
       }
+      if (session !== this.#session) return;
+      for (const stream of left) outputs.get(stream).asked = outputs.get(stream).leaving = false;
+      this.#schedule();
     });
   }
 

@@ -199,16 +199,56 @@ test("An element that moves in the page stops and listens again without a word t
   assert.deepEqual(again.told, [["abc", 0, 3, 0, true]]);
 });
 
-test("Who listens again while the end is on its way is asked for after it, from the beginning", async () => {
+test("Who listens again while the end is on its way misses nothing: after it, the rest is asked for", async () => {
   const { world, stop, send } = await hearing();
   send(0, "abc");
   stop();
   await settle();
-  listen(world);
+  assert.deepEqual(left(world), [{ a: ["output"] }]);
+  const again = listen(world);
   await settle();
+  send(3, "de"); // sent before the server had heard of the end
   assert.equal(asked(world).length, 1, "one question at a time");
   await world.socket.answer("unsubscribe", { ok: true });
-  assert.deepEqual(asked(world).at(-1), { a: { output: 0 } });
+  assert.deepEqual(asked(world).at(-1), { a: { output: 5 } });
+  send(5, "f");
+  assert.deepEqual(again.told, [["abc", 0, 3, 0, true], ["de", 3, 5, 0, false], ["f", 5, 6, 0, false]]);
+});
+
+test("Who listens again before the end is on its way has it called off", async () => {
+  const { world, stop, send } = await hearing();
+  const other = listen(world, { stream: "errors" }); // its question is under way: the next ones wait
+  await settle();
+  send(0, "abc");
+  stop();
+  await settle();
+  const again = listen(world);
+  await world.socket.answer("subscribe", OK);
+  await settle();
+  assert.deepEqual(left(world), []);
+  send(3, "d");
+  assert.deepEqual(again.told.at(-1), ["d", 3, 4, 0, false]);
+  other.stop();
+  await settle();
+  assert.deepEqual(left(world), [{ a: ["errors"] }]);
+});
+
+test("What was given up begins anew for who comes after its end; a lost connection ends it, too", async () => {
+  const { world, stop, send } = await hearing();
+  send(0, "abc");
+  stop();
+  await settle();
+  await world.socket.answer("unsubscribe", { ok: true });
+  const again = listen(world);
+  await settle();
+  assert.deepEqual([asked(world).at(-1), again.told], [{ a: { output: 0 } }, []]);
+  await world.socket.answer("subscribe", OK);
+  send(0, "abc");
+  again.stop();
+  await settle();
+  await world.comeBack();
+  await world.goLive([task("a")]);
+  assert.deepEqual([asked(world), left(world)], [[], []]);
 });
 
 test("A room that was joined for a moment is left, and the output that this ends is asked for again", async () => {
