@@ -34,7 +34,7 @@ export class ClientElement extends HTMLElement {
 
   connectedCallback() {
     // Properties that were set before the element's class was there hide its setters.
-    for (const name of ["client", "taskId", "label"]) {
+    for (const name of ["client", "taskId", "label", "stream"]) {
       if (!Object.hasOwn(this, name)) continue;
       const early = Reflect.get(this, name);
       Reflect.deleteProperty(this, name);

@@ -23,6 +23,16 @@ export class RealtimeTasks extends HTMLElement {
   readonly tasks: readonly Task[];
 }
 
+/** `<realtime-output>`: what a task writes, as it writes it. */
+export class RealtimeOutput extends HTMLElement {
+  get client(): Client | null;
+  set client(value: Client | string | null);
+  /** Attribute `task-id`. */
+  taskId: string;
+  /** Attribute `stream`: which of the task's streams. Default: `output`. */
+  stream: string;
+}
+
 /** `<realtime-connection>`: whether the page hears of anything. */
 export class RealtimeConnection extends HTMLElement {
   get client(): Client | null;
@@ -51,6 +61,7 @@ declare global {
   interface HTMLElementTagNameMap {
     "realtime-task": RealtimeTask;
     "realtime-tasks": RealtimeTasks;
+    "realtime-output": RealtimeOutput;
     "realtime-connection": RealtimeConnection;
   }
 

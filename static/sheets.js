@@ -178,6 +178,27 @@ const CONNECTION = `
 }
 `;
 
+const OUTPUT = `
+.card { background: var(--_surface); border: 1px solid var(--_line); border-radius: var(--_radius); overflow: clip; }
+.card[data-state="lost"] { border-style: dashed; border-color: var(--_edge); }
+.head { position: relative; display: flex; align-items: center; gap: 0.25rem 0.75rem; min-block-size: 3rem; padding: 0.3125rem 0.5rem 0.3125rem 1rem; border-block-end: 1px solid var(--_line);
+        font-size: 0.8125rem; line-height: 1.45; color: var(--_ink-2); }
+.head p { flex: 1; min-inline-size: 0; overflow-wrap: anywhere; }
+.head .age:not(:empty) { display: block; font-variant-numeric: tabular-nums; }
+.head button { flex: none; font-size: 0.8125rem; padding-inline: 0.625rem; }
+.new { font-weight: 600; font-variant-numeric: tabular-nums; color: var(--_surface); background: var(--_accent); border-color: var(--_accent); }
+.new:hover { color: var(--_surface); background: color-mix(in srgb, var(--_accent) 88%, var(--_ink)); }
+.on-focus:not(:focus) { position: absolute; inline-size: 1px; block-size: 1px; min-inline-size: 1px; min-block-size: 1px; padding: 0; overflow: hidden; clip-path: inset(50%); }
+.on-focus[aria-pressed="true"] { color: var(--_accent); border-color: currentColor; }
+.log { position: relative; margin: 0; padding: 0.75rem 1rem; block-size: 9.5rem; overflow: auto; overflow-anchor: none; font: 0.8125rem/1.6 var(--_mono); color: var(--_ink);
+       direction: ltr; text-align: start; unicode-bidi: plaintext; white-space: pre-wrap; overflow-wrap: anywhere; tab-size: 8; }
+.log > div { unicode-bidi: plaintext; }
+.log:focus-visible { outline-offset: -2px; border-radius: 0 0 var(--_radius) var(--_radius); }
+.log em { display: block; font-style: normal; color: var(--_ink-2); unicode-bidi: isolate; }
+@media (pointer: coarse) { .head { min-block-size: 3.5rem; } }
+@media (forced-colors: active) { .new { border-color: Highlight; } }
+`;
+
 /** @param {string} css */
 function sheet(css) {
   const made = new CSSStyleSheet();
@@ -188,4 +209,5 @@ function sheet(css) {
 const tokens = sheet(TOKENS);
 export const taskSheets = [tokens, sheet(TASK)];
 export const tasksSheets = [tokens, sheet(TASKS)];
+export const outputSheets = [tokens, sheet(OUTPUT)];
 export const connectionSheets = [tokens, sheet(CONNECTION)];

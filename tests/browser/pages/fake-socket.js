@@ -16,6 +16,7 @@ class Server {
   pages = []; // ids of older tasks that come by list_tasks, page after page
   hidden = new Set(); // tasks that come only to who subscribes to them
   sockets = new Set();
+  outputs = new Map(); // what tasks have written, by id and stream: the first byte that is kept, and the text from there
 
   /** A new version of a task, in the short form of `snapshot`; whoever is connected hears of it. */
   put({ id, ...patch }) {
@@ -34,6 +35,34 @@ class Server {
   remove(id) {
     this.tasks.delete(id);
     this.#tell("task_removed", { task_id: id, epoch: this.epoch, version: ++this.version });
+  }
+
+  /** Let a task write. `gone`: so many bytes before it were written, too, and are not kept. */
+  write(id, text, { stream = "output", gone = 0 } = {}) {
+    const key = `${id} ${stream}`;
+    const before = this.outputs.get(key) ?? { start: 0, text: "" };
+    const end = before.start + bytes(before.text);
+    this.outputs.set(key, gone ? { start: end + gone, text } : { ...before, text: before.text + text });
+    for (const socket of this.sockets) if (socket.follows.has(key)) socket.hear("task_output", this.#piece(key, end));
+  }
+
+  /** What a stream has from a byte on, or from the first after it that is kept. */
+  #piece(key, from) {
+    const [task_id, stream] = key.split(" ");
+    const { start, text } = this.outputs.get(key);
+    const offset = Math.max(start, from);
+    const kept = new TextDecoder().decode(new TextEncoder().encode(text).slice(offset - start));
+    return { task_id, stream, epoch: this.epoch, offset, end: offset + bytes(kept), text: kept };
+  }
+
+  #follow(socket, outputs) {
+    for (const [id, streams] of Object.entries(outputs)) {
+      for (const [stream, from] of Object.entries(streams)) {
+        const key = `${id} ${stream}`;
+        socket.follows.add(key);
+        if (this.outputs.has(key)) queueMicrotask(() => socket.hear("task_output", this.#piece(key, from)));
+      }
+    }
   }
 
   storeIs(state) {
@@ -59,11 +88,12 @@ class Server {
     socket.hear("tasks_snapshot", { epoch: this.epoch, user_id: this.user, tasks, removed, ...this.#rest(), server_time: new Date(now()).toISOString() });
   }
 
-  answer(command, message) {
+  answer(command, message, socket) {
     this.asked.push([command, message]);
     if (this.refusals[command]) return { ok: false, error: this.refusals[command] };
     const known = (id) => this.tasks.get(id);
     if (command === "subscribe") {
+      this.#follow(socket, message.outputs ?? {});
       return { ok: true, tasks: message.task_ids.map(known).filter(Boolean), denied: message.task_ids.filter((id) => !known(id)) };
     }
     if (command === "cancel_task") {
@@ -87,8 +117,11 @@ class Server {
   }
 }
 
+const bytes = (text) => new TextEncoder().encode(text).length;
+
 class FakeSocket {
   connected = false;
+  follows = new Set(); // streams: `id stream`
   #listeners = new Map();
   #options;
   #server = null;
@@ -122,7 +155,7 @@ class FakeSocket {
   }
 
   emit(event, message, acknowledge) {
-    const answer = this.#server.answer(event, structuredClone(message));
+    const answer = this.#server.answer(event, structuredClone(message), this);
     queueMicrotask(() => acknowledge?.(structuredClone(answer)));
   }
 

@@ -34,11 +34,11 @@ export function look(id) {
 export function tooWide() {
   const wide = [];
   if (document.scrollingElement.scrollWidth > innerWidth) wide.push(`page: ${document.scrollingElement.scrollWidth}`);
-  for (const element of document.querySelectorAll("realtime-task, realtime-tasks, realtime-connection")) {
+  for (const element of document.querySelectorAll("realtime-task, realtime-tasks, realtime-connection, realtime-output")) {
     const place = element.getBoundingClientRect();
     for (const node of everything(element.shadowRoot)) {
       // Clipped on purpose: words for the ear, the ends of a long count, details that scroll.
-      if (!node.checkVisibility() || node.closest(".sr, .meta p, dl")) continue;
+      if (!node.checkVisibility() || node.closest(".sr, .meta p, dl, .on-focus")) continue;
       const box = node.getBoundingClientRect();
       if (box.left < place.left - 0.5 || box.right > place.right + 0.5) wide.push(`${element.taskId}: ${node.localName}.${node.className}`);
     }

@@ -74,6 +74,28 @@ show("list", "realtime-tasks", { client: "list" });
 fake("none");
 connect({ name: "none", ticket: "none" });
 show("empty", "realtime-tasks", { client: "none" });
+
+const writer = fake("output");
+writer.putAll(
+  { id: "film", name: "Transcode holiday.mov", percent: 38 },
+  { id: "silent", name: "Survey the standard library", percent: 5 },
+  { id: "over", name: "Check holiday.mov", status: "completed" },
+);
+const frames = (from, to) => Array.from({ length: to - from }, (_, i) => `frame= ${937 + 24 * (from + i)} fps= 48 q=28.0 time=00:00:${39 + from + i}.04\n`).join("");
+writer.write("film", frames(0, 1), { gone: 4096 });
+writer.write("film", frames(1, 10));
+connect({ name: "output", ticket: "output" });
+show("output", "realtime-output", { client: "output", "task-id": "film" });
+show("output, the reader scrolled up", "realtime-output", { client: "output", "task-id": "film", "id": "up" });
+show("output, none yet", "realtime-output", { client: "output", "task-id": "silent" });
+show("output, none", "realtime-output", { client: "output", "task-id": "over" });
+show("output, unknown", "realtime-output", { client: "output", "task-id": "7f3a91", "stream": "errors" });
+const cutOff = fake("cut off");
+cutOff.put({ id: "away", name: "Import customers.csv", percent: 5 });
+cutOff.write("away", "Row 1 is fine.\nRow 2 is");
+connect({ name: "cut off", ticket: "cut off" });
+show("output, lost", "realtime-output", { client: "cut off", "task-id": "away" });
+
 const words = document.createElement("div");
 words.slot = "empty";
 words.append("Grace has no jobs. Ada’s two are Ada’s alone.");
@@ -83,6 +105,10 @@ rt.onState(({ state }) => {
   if (state !== "live") return;
   setTimeout(() => {
     lost.drop();
+    cutOff.drop();
+    const log = document.querySelector("#up").shadowRoot.querySelector("[role=log]");
+    log.scrollTop = 0;
+    log.addEventListener("scroll", () => writer.write("film", frames(12, 26), { gone: 3000 }), { once: true });
     fake("stale").storeIs("stale");
     document.documentElement.dataset.ready = "";
   }, 100);

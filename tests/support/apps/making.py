@@ -155,7 +155,9 @@ def _pages(rt: Realtime) -> flask.Blueprint:
 
     @pages.get("/")
     def page() -> str:
-        return flask.render_template_string("<!doctype html><title>Watched</title>{{ realtime_head() }}")
+        return flask.render_template_string(
+            "<!doctype html><title>Watched</title><link rel='icon' href='data:,'>{{ realtime_head() }}"
+        )
 
     @pages.post("/call/<function>")
     def call(function: str) -> Any:
