@@ -24,6 +24,7 @@ from ..concurrency import Concurrency, EventletConcurrency
 from ..errors import ConfigError
 from ..outbox import Outbox
 from . import endings
+from .polling import NOT_ENGINE_IO
 
 log = logging.getLogger("realtime")
 
@@ -77,7 +78,7 @@ def outboxes(server: Any, concurrency: Concurrency) -> None:
             _close_quietly(websocket)
             try:
                 return handler(websocket)
-            except (ValueError, OSError, UnicodeError, IndexError, TypeError, RecursionError) as error:
+            except NOT_ENGINE_IO as error:
                 log.debug("A WebSocket sent what is not Engine.IO and was closed: %s", type(error).__name__)
                 endings.end(connection, _PROTOCOL_ERROR)
                 with contextlib.suppress(Exception):

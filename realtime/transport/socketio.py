@@ -28,6 +28,7 @@ from ..protocol import MAX_MESSAGE_BYTES, TASKS_SNAPSHOT, ConnectAuth, parse
 from . import endings, seams
 from .commands import Commands
 from .origin import Environ, behind_proxies, check_origin
+from .polling import may_poll, take_posts
 from .processes import refuse_multiprocess
 from .unwatched import Unwatched
 
@@ -136,6 +137,8 @@ class SocketIOTransport:
             self._unwatched.begin(connection)
         if self.sockets is not None:
             self.sockets.opened(self._server.eio.sockets[connection], environ)
+        if may_poll(environ):
+            take_posts(self._server.eio.sockets[connection], own=self.own)
         return self._other_open(connection, environ)
 
     def _in_room(self, room: str) -> list[tuple[str, str]]:

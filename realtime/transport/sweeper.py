@@ -21,6 +21,7 @@ from websockets.utils import accept_key
 
 from ..frames import packet_frame
 from .handshake import is_key
+from .polling import may_poll
 from .websocket import PushSocket, leave_response_to_us, run_soon
 
 log = logging.getLogger("realtime")
@@ -149,7 +150,7 @@ class PushSockets:
     def opened(self, engine: Any, environ: dict[str, Any]) -> None:
         """A session begins. Its signs of life are ours to ask for, on the monotonic clock, whatever its transport."""
         engine.last_ping = None  # so that Engine.IO schedules no ping of its own
-        if "transport=websocket" not in environ.get("QUERY_STRING", ""):
+        if may_poll(environ):
             polled = PolledSession(self, engine)
             engine.schedule_ping = polled.answered
             self.alive[polled] = time.monotonic() + self._eio.ping_interval

@@ -35,9 +35,9 @@ def watch(server: Remote) -> Raw:
     return viewer
 
 
-def poll(server: Remote) -> str:
-    """The id of a new session of long polling."""
-    session: str = json.loads(server.request("GET", POLLING)[1][1:])["sid"]
+def poll(server: Remote, also: str = "") -> str:
+    """The id of a new session of long polling; ``also`` stands in the query that begins it."""
+    session: str = json.loads(server.request("GET", POLLING + also)[1][1:])["sid"]
     return session
 
 
@@ -130,9 +130,9 @@ def upgrades_by_half(server: Remote) -> None:
     probe(server, poll(server)).reset()
 
 
-def polls_no_more(server: Remote) -> None:
+def polls_no_more(server: Remote, also: str = "") -> None:
     """A session of long polling that watches, and is never heard of again."""
-    path = f"{POLLING}&sid={poll(server)}"
+    path = f"{POLLING}&sid={poll(server, also)}"
     connection = raw.connect(server)
     connection.sendall(
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.server.port}\r\nContent-Length: 9\r\n\r\n40/tasks,".encode()
@@ -141,10 +141,17 @@ def polls_no_more(server: Remote) -> None:
     connection.close()
 
 
+def polls_in_disguise(server: Remote) -> None:
+    """Such a session whose query looks like that of a WebSocket."""
+    polls_no_more(server, "&x=transport=websocket")
+    polls_no_more(server, "&transport=websocket")
+
+
 #: Each leaves at once.
 ENDS = (
     closes, closes_in_a_hurry, says_goodbye, hangs_up, is_cut_off, ends_half, breaks_the_rules, is_nobody,
     leaves_in_the_handshake, leaves_before_the_answer, upgrades, upgrades_by_half, polls_no_more,
+    polls_in_disguise,
 )  # fmt: skip
 
 

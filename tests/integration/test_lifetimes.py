@@ -194,6 +194,18 @@ def test_who_asks_in_vain_does_not_stay(any_server: Remote) -> None:
         other.wait_for_task(any_server.create("bob"))
 
 
+def test_a_long_poll_posts_as_much_as_comes_together(plain: Remote) -> None:
+    """Official clients send all that waits in one request, however many packets that are."""
+    poll = Poll(plain, user="ada")
+    requests = [f'42/tasks,{number}["list_tasks",{{"limit":1}}]' for number in range(60)]
+    assert poll.post("\x1e".join([CONNECT, *requests])) == 200
+    answers = ""
+    while "43/tasks,59[" not in answers:
+        answers += poll.get()
+    assert answers.count('[{"ok":true') == 60
+    assert poll.post("1") == 200
+
+
 def test_a_silent_long_poll_is_closed_too(impatient: Remote) -> None:
     """Its open request is answered, and its next one is refused."""
     poll = Poll(impatient, user="ada")

@@ -3,18 +3,20 @@ never a traceback in the log, never a ghost, and nobody else notices."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from support import remote
 from support.process import StartServer
-from support.remote import Remote
+from support.remote import PATIENCE, Remote
 from support.viewer import watching
 from support.wire import Closed, Wire
 
@@ -37,6 +39,8 @@ def server(request: pytest.FixtureRequest, module_servers: StartServer) -> Remot
     """Each of the libraries that read WebSockets for us."""
     return remote.start(module_servers, COMMANDS[request.param], QUIET)
 
+
+POLLING = "/socket.io/?EIO=4&transport=polling&user=mallory"
 
 #: Right messages, which are then spoilt.
 RIGHT = (
@@ -119,6 +123,21 @@ def test_what_is_not_our_protocol_ends_one_connection_at_most(server: Remote) ->
             viewer.watch()
             answer_or_end(viewer, message)
             viewer.close()
+        other.wait_for_task(server.create("grace"))
+        server.wait_for_stats(lambda stats: stats["viewers"] == 1 and stats["environs"] == 1)
+
+
+def test_what_is_not_engine_io_ends_a_long_poll(server: Remote) -> None:
+    """Posted, each in a session of its own."""
+    many = b"\x1e".join([b"3"] * 8_000)
+    posts = (b"", b"x", b"4" + b"[" * 16_000, b"\xff\xfe", b"\x1e", b"9", b"bx", b"d", b"d=", many)
+    with watching(server.url, "grace") as other:
+        for body in posts:
+            session = json.loads(server.request("GET", POLLING)[1][1:])["sid"]
+            connection = http.client.HTTPConnection("127.0.0.1", server.server.port, timeout=PATIENCE)
+            with closing(connection):
+                connection.request("POST", f"{POLLING}&sid={session}", body, {"Content-Type": "text/plain"})
+                assert connection.getresponse().status in (200, 400)
         other.wait_for_task(server.create("grace"))
         server.wait_for_stats(lambda stats: stats["viewers"] == 1 and stats["environs"] == 1)
 
