@@ -29,7 +29,8 @@ TASK_CANCELLED: Final = "task_cancelled"
 TASK_OUTPUT: Final = "task_output"
 TASK_REMOVED: Final = "task_removed"
 TASKS_SNAPSHOT: Final = "tasks_snapshot"
-#: ``{"state": "live" | "stale"}``: whether the server reaches its task store.
+#: ``{"state": "live" | "stale"}``: whether the server reaches its task store; ``{"state": "stopping",
+#: "reconnect_within": 2.5}``: it goes away, and a viewer connects again after a random part of so many seconds.
 SERVER_STATE: Final = "server_state"
 
 # Viewer → server.

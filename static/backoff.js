@@ -10,6 +10,8 @@ export class Backoff {
   #base;
   #cap;
   #failures = 0;
+  /** @type {number | null} */
+  #once = null;
 
   /**
    * @param {() => number} random in [0, 1)
@@ -21,11 +23,23 @@ export class Backoff {
     this.#cap = cap;
   }
 
-  /** @returns {number} milliseconds; each call is one more failure */
+  /** @returns {number} milliseconds; each call is one more failure, but for the one that `within` set */
   next() {
+    const once = this.#once;
+    this.#once = null;
+    if (once !== null) return this.#random() * once;
     const width = Math.min(this.#cap, this.#base * 2 ** this.#failures);
     this.#failures += 1;
     return this.#random() * width;
+  }
+
+  /**
+   * The next wait is uniform in this: the server knows how many it sends away together.
+   *
+   * @param {unknown} seconds
+   */
+  within(seconds) {
+    if (typeof seconds === "number" && seconds >= 0) this.#once = Math.min(this.#cap, seconds * 1000);
   }
 
   reset() {

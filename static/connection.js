@@ -256,10 +256,9 @@ export class Connection {
       });
     hear("connect_error", (error) => this.#refused(error));
     hear("disconnect", (why) => this.#fail({ code: "network", message: `The connection was lost: ${why}.` }));
-    for (const event of Object.values(EVENTS)) {
-      if (event === EVENTS.SERVER_STATE) hear(event, (payload) => this.#serverState(payload?.state));
-      else hear(event, (payload) => this.#hooks.event(event, payload));
-    }
+    hear(EVENTS.SERVER_STATE, (told) => this.#serverState(told));
+    for (const event of Object.values(EVENTS))
+      if (event !== EVENTS.SERVER_STATE) hear(event, (payload) => this.#hooks.event(event, payload));
   }
 
   /** @param {Error & {data?: {code?: string, message?: string}}} error */
@@ -276,9 +275,10 @@ export class Connection {
     this.#stop("denied", reason);
   }
 
-  /** @param {"live" | "stale" | undefined} word */
-  #serverState(word) {
-    this.#storeAway = word === "stale";
+  /** @param {{state?: "live" | "stale" | "stopping", reconnect_within?: number} | undefined} told */
+  #serverState(told) {
+    if (told?.state === "stopping") return this.#backoff.within(told.reconnect_within);
+    this.#storeAway = told?.state === "stale";
     // It cannot send the snapshot now, and knows that itself: trying again would not help.
     if (this.#storeAway) this.#endTry();
     this.#show();

@@ -25,7 +25,7 @@ from ..config import Config
 from ..errors import ConfigError, InvalidValue, LimitReached, RealtimeError, ServerStopping, Unauthenticated
 from ..hub import Hub, Viewer
 from ..protocol import MAX_MESSAGE_BYTES, TASKS_SNAPSHOT, ConnectAuth, parse
-from . import endings, seams
+from . import endings, farewell, seams
 from .commands import Commands
 from .origin import Environ, behind_proxies, check_origin
 from .polling import may_poll, take_posts
@@ -377,11 +377,11 @@ class SocketIOTransport:
         )
 
     def stop(self) -> None:
-        """Close every WebSocket with 1001 (going away): official clients come back by themselves after that.
-
-        (A Socket.IO DISCONNECT would tell them to stay away.) Waits for none of them.
+        """Close every WebSocket with 1001 (going away): official clients come back by themselves after that, as they
+        do not after a Socket.IO DISCONNECT. Waits for none of them.
         """
         self._stopping = True
+        farewell.say(list(self._hub.viewers.values()), self._hub.make_frame)
         for connection in list(self._server.eio.sockets):
             self._close_connection(connection, GOING_AWAY)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
 import signal
+import socket
 import threading
 
 import pytest
@@ -90,10 +92,36 @@ def test_a_stopped_server_says_so_and_leaves(number: int, server_process: StartS
         server.server.send_signal(number)
         event, end = viewer.receive_event("task_failed")
         assert (event, end["error"]["code"]) == ("task_failed", "server_stopped")
+        # One viewer may come back at once; a thousand would be told to take two seconds over it.
+        assert viewer.receive_event("server_state")[1] == {"state": "stopping", "reconnect_within": 0.002}
         assert viewer.receive_until_closed() == 1001
         assert server.server.wait(timeout=5) == 0
         waiter.join(PATIENCE)
         assert not waiter.is_alive()
+
+
+def test_what_was_asked_before_the_stop_is_answered(server_process: StartServer) -> None:
+    """A request that a view is still at work on when SIGTERM comes gets its answer, not a connection that breaks."""
+    server = remote.start(server_process, remote.serve("plain:app"))
+    other = http.client.HTTPConnection("127.0.0.1", server.server.port, timeout=PATIENCE)
+    with contextlib.closing(other), server.in_background("GET", "/slow/last") as answers:
+        remote.wait_until(lambda: server.waiting_at("last"), lambda waiting: waiting == 1)
+        other.request("GET", "/gate/last")
+        other.getresponse().read()
+        server.server.send_signal(signal.SIGTERM)
+        remote.wait_until(lambda: can_connect(server.server.port), lambda can: not can)
+        other.request("POST", "/gate/last")
+        assert other.getresponse().status == 200
+    assert [status for status, _ in answers] == [200]
+    assert server.server.wait(timeout=5) == 0
+
+
+def can_connect(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_bodies_pass_the_bridge(plain: Remote) -> None:

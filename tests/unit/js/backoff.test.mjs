@@ -33,3 +33,20 @@ test("Thousands of failures overflow nothing", () => {
   for (let failures = 0; failures < 5000; failures += 1) backoff.next();
   assert.equal(backoff.next(), 30_000);
 });
+
+test("What the server says of when to come back holds for one wait", () => {
+  const backoff = new Backoff(() => 0.5);
+  backoff.next();
+  backoff.within(3);
+  assert.deepEqual([backoff.next(), backoff.next()], [1500, 500]);
+  backoff.within(0);
+  assert.equal(backoff.next(), 0);
+});
+
+test("What is no number of seconds is passed over, and nobody waits longer than the cap", () => {
+  const backoff = new Backoff(() => 1);
+  for (const word of [undefined, null, "3", -1, Number.NaN, {}]) backoff.within(word);
+  assert.equal(backoff.next(), 500);
+  backoff.within(1e9);
+  assert.equal(backoff.next(), 30_000);
+});

@@ -165,6 +165,16 @@ test("What was stale in one connection is not in the next", async () => {
   assert.equal(world.rt.state.state, "live");
 });
 
+test("A server that goes away says within how many seconds to come back", async () => {
+  const world = makeWorld();
+  await world.goLive();
+  world.socket.fire("server_state", { state: "stopping", reconnect_within: 8 });
+  assert.equal(world.rt.state.state, "live");
+  world.socket.lose();
+  assert.equal(world.rt.state.state, "offline");
+  assert.equal(world.rt.state.retryAt, world.clock.now + 4_000);
+});
+
 test("A network that comes back, and a page that is looked at again, end the wait", async () => {
   for (const event of ["online", "visible"]) {
     const world = makeWorld();
