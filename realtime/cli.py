@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,14 +14,19 @@ import click
 from flask import Flask
 from flask.cli import NoAppException, ScriptInfo, pass_script_info
 
-from . import concurrency, serving
-from .errors import RealtimeError
+from . import concurrency, serving, workers
+from .errors import ConfigError, RealtimeError, SeveralProcesses
 from .keys_cli import keys
+from .valkey import Valkey
 
 DEFAULT_PORT: Final = 5000
 
 
 def _listening(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option(
+        "--workers", "count", type=click.IntRange(1, 64), default=1, show_default=True,
+        help="Processes that share the port. SIGHUP restarts them one by one.",
+    )(command)  # fmt: skip
     command = click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)(command)
     return click.option(
         "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in."
@@ -42,24 +51,26 @@ def main() -> None:
 
 @main.command()
 @_listening
-def demo(host: str, port: int) -> None:
+def demo(host: str, port: int, count: int) -> None:
     """Serve the demo page: real jobs, seen live by two users."""
     concurrency.set_server_mode("eventlet")
+    if count > 1:
+        os.environ.setdefault("REALTIME_DEMO_KEY", secrets.token_urlsafe(32))
     from .demo import create_app
 
-    _serve(create_app(), host, port, "The demo")
+    _serve(create_app(), host, port, count, "The demo")
 
 
 @main.command()
 @click.argument("app")
 @_listening
-def serve(app: str, host: str, port: int) -> None:
+def serve(app: str, host: str, port: int, count: int) -> None:
     """Serve APP, a ``module:app`` or ``module:factory``, to browsers.
 
     Views, handlers and jobs run on native threads; nothing is monkey-patched. No TLS here: that is a proxy's work.
     """
     concurrency.set_server_mode("eventlet")
-    _serve(_load(ScriptInfo(app_import_path=app)), host, port, app)
+    _serve(_load(ScriptInfo(app_import_path=app)), host, port, count, app)
 
 
 @main.command()
@@ -86,11 +97,11 @@ flask_commands.add_command(keys)
 @flask_commands.command("serve")
 @_listening
 @pass_script_info
-def flask_serve(info: ScriptInfo, host: str, port: int) -> None:
+def flask_serve(info: ScriptInfo, host: str, port: int, count: int) -> None:
     """Serve this app to browsers, on the server that `realtime serve` runs."""
     concurrency.set_server_mode("eventlet")
     app = _load(info)
-    _serve(app, host, port, app.name)
+    _serve(app, host, port, count, app.name)
 
 
 @flask_commands.command("ticket")
@@ -116,10 +127,42 @@ def _ticket(app: Flask, user: str | None, task: str | None) -> None:
     click.echo(realtime.ticket(user, task_id=task))
 
 
-def _serve(app: Flask, host: str, port: int, what: str) -> None:
-    listener = serving.listen(host, port)
-    port = listener.getsockname()[1]
+def _serve(app: Flask, host: str, port: int, count: int, what: str) -> None:
+    pair = workers.parent()
+    if pair is not None:
+        listener = serving.listen(host, port, shared=True)
+        serving.serve(app, listener, ready=lambda: workers.obey(pair), shared=True)
+    if count > 1:
+        _serve_from_several(app, host, port, count, what)
+    else:
+        listener = serving.listen(host, port)
+        port = listener.getsockname()[1]
+        serving.serve(app, listener, ready=lambda: _tell(what, host, port))
+
+
+def _serve_from_several(app: Flask, host: str, port: int, count: int, what: str) -> None:
+    realtime = app.extensions.get("realtime")
+    if realtime is None:
+        raise ConfigError(f"The app {app.name!r} has no Realtime: call Realtime(app).")
+    environ = dict(os.environ)
+    with contextlib.ExitStack() as stack:
+        with serving.explained(host, port):
+            port = stack.enter_context(workers.reserve(host, port)).getsockname()[1]
+        if "REALTIME_REGISTRY" in app.config or "FLASK_REALTIME_REGISTRY" in environ:
+            scheme = realtime.config.registry.partition(":")[0]
+            if scheme in ("memory", "sqlite"):
+                raise SeveralProcesses(scheme)
+        else:
+            store = Valkey()
+            stack.callback(store.stop)
+            environ["FLASK_REALTIME_REGISTRY"] = store.url
+        # The command that this process runs, but for the port, which may have been ours to choose.
+        command = [sys.executable, *sys.orig_argv[1:], "--port", str(port)]
+        problem = workers.Workers(command, count, environ, lambda: _tell(what, host, port)).run()
+    if problem is not None:
+        raise ConfigError(problem)
+
+
+def _tell(what: str, host: str, port: int) -> None:
     shown = f"[{host}]" if ":" in host else host
-    serving.serve(
-        app, listener, ready=lambda: click.echo(f"{what} runs at http://{shown}:{port}/  (Ctrl-C stops it)")
-    )  # fmt: skip
+    click.echo(f"{what} runs at http://{shown}:{port}/  (Ctrl-C stops it)")

@@ -7,6 +7,7 @@ connections brings a ticket that says whose it is.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -41,9 +42,12 @@ page = Blueprint("demo", __name__)
 
 
 def create_app() -> Flask:
-    """The app of ``realtime demo``. Its tickets are signed with a key of its own, which ends with it."""
+    """The app of ``realtime demo``. Its tickets are signed with a key of its own, which ends with it.
+
+    (Several workers share one, which their parent has made.)
+    """
     app = Flask(__name__, template_folder=str(FILES / "templates"), static_folder=None)
-    app.secret_key = secrets.token_urlsafe(32)
+    app.secret_key = os.environ.get("REALTIME_DEMO_KEY") or secrets.token_urlsafe(32)
     app.config["MAX_CONTENT_LENGTH"] = MAX_FILE
     rt.init_app(app)
     app.register_blueprint(page)

@@ -243,7 +243,8 @@ class SeveralProcesses(RealtimeError):
     def __init__(self, scheme: str = "memory") -> None:
         super().__init__(
             f"The server runs several worker processes, and {scheme}:// holds the tasks of one process only. "
-            "Run one worker with several threads (gunicorn --workers 1 --threads 40, or realtime serve)."
+            "Run one worker with several threads (gunicorn --workers 1 --threads 40, or realtime serve), or share the "
+            "tasks: set REALTIME_REGISTRY to redis://."
         )
 
 

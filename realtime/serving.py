@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from flask import Flask
 
+from . import workers
 from .concurrency import EventletConcurrency
 from .errors import ConfigError
 from .extension import LAST_WORDS, Realtime
@@ -58,19 +59,28 @@ class PortTaken(ConfigError):
         self.free = free
 
 
-def listen(host: str, port: int) -> Listener:
-    """Open the port. Raises `PortTaken`, and `ConfigError` for an address that is not this machine's."""
+def listen(host: str, port: int, *, shared: bool = False) -> Listener:
+    """Open the port; ``shared``: with other processes. Raises `PortTaken`, and `ConfigError` for an address that is not
+    this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = eventlet.listen((host, port), family, backlog=BACKLOG, reuse_port=False)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(host, port, _next_free(host, port, family)) from None
-        raise ConfigError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from None
+    with explained(host, port):
+        listening = eventlet.listen((host, port), family, backlog=BACKLOG, reuse_port=shared)
     for name, value in _INHERITED.items():
         if hasattr(socket, name):
             listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return Listener(listening)
+
+
+@contextlib.contextmanager
+def explained(host: str, port: int) -> Iterator[None]:
+    """What opening a port raises, as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            raise PortTaken(host, port, _next_free(host, port, family)) from None
+        raise ConfigError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from None
 
 
 def _next_free(host: str, port: int, family: int) -> int | None:
@@ -181,17 +191,27 @@ class _Input:
 class Bridge:
     """The WSGI app that our server calls: Socket.IO on the hub thread, everything else on native threads."""
 
-    def __init__(self, app: Flask, realtime: Realtime, concurrency: EventletConcurrency) -> None:
+    def __init__(self, app: Flask, realtime: Realtime, concurrency: EventletConcurrency, shared: bool) -> None:
         self._app = app
+        self._shared = shared
         self._realtime = realtime
         self._concurrency = concurrency
         self.socketio_path = realtime.socketio.sockio_mw.engineio_path
-        #: Requests that wait for a change.
-        self.waiting = 0
+        #: Requests that wait for a change, and all that are not answered yet.
+        self.waiting = self.active = 0
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(self.socketio_path):
+            if self._shared and "transport=websocket" not in environ["QUERY_STRING"]:
+                return workers.refuse_polling(start_response)
             return self._app(environ, start_response)
+        self.active += 1
+        try:
+            return self._answer(environ, start_response)
+        finally:
+            self.active -= 1
+
+    def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         environ = {**environ, "wsgi.multithread": True}
         del environ["realtime.detach"]
         environ["wsgi.input"] = _Input(environ["wsgi.input"], self._concurrency)
@@ -268,8 +288,8 @@ class _Answer:
             close()
 
 
-def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda: None) -> None:
-    """Serve until SIGTERM or SIGINT, then leave the process: it does not return.
+def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda: None, shared: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, then leave the process: it does not return. ``shared``: the port is.
 
     Raises `ConfigError` when the app has no `Realtime`, or one that was made for another kind of server; and what
     opening its tasks raises.
@@ -293,7 +313,7 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    bridge = Bridge(app, realtime, concurrency)
+    bridge = Bridge(app, realtime, concurrency, shared)
     listener.take = _doorway(app, realtime, bridge)
     eventlet.spawn(
         eventlet.wsgi.server, listener, bridge, debug=False, log_output=False,
@@ -338,8 +358,8 @@ def _stop(realtime: Realtime, listener: Listener, bridge: Bridge) -> None:
     with contextlib.suppress(OSError):
         listener.close()
     realtime.stop()
-    with eventlet.Timeout(LAST_WORDS, False):  # those that waited for a change get an answer
-        while bridge.waiting:
+    with eventlet.Timeout(LAST_WORDS, False):  # what was asked is answered, also where it waited for a change
+        while bridge.active:
             eventlet.sleep(0.01)
     eventlet.sleep(0.05)
     # Threads of jobs and views may still be at work. Nobody waits for them: no atexit handler is skipped for it.
