@@ -1,9 +1,12 @@
 """Live progress for Flask: task lifecycle functions that browsers see at once, without polling.
 
-The whole public API is on this screen.
+The whole public API is on this screen. (And `realtime.client.Client`, for workers in other processes, which need no
+Flask: so `Realtime`, which does, is loaded when it is first asked for.)
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from .auth import Identity
 from .config import Config
@@ -35,7 +38,6 @@ from .errors import (
     TicketInvalid,
     Unauthenticated,
 )  # fmt: skip
-from .extension import Realtime
 from .handle import Handle
 from .lifecycle import (
     append_output,
@@ -54,6 +56,9 @@ from .progress import Progress
 from .registry.base import Registry, Removed
 from .task import Task, TaskFailure, TaskStatus
 
+if TYPE_CHECKING:
+    from .extension import Realtime
+
 __all__ = [
     "ANYBODY", "NOBODY", "CancelRequested", "Config", "ConfigError", "Forbidden", "Handle", "IdempotencyKeyInUse",
     "IdempotencyKeyReused", "Identity", "InsufficientScope", "InvalidType", "InvalidValue", "KeyExpired", "KeyInvalid",
@@ -63,3 +68,12 @@ __all__ = [
     "TicketExpired", "TicketInvalid", "Unauthenticated", "append_output", "cancel_task", "complete_task", "create_task",
     "fail_task", "get_task_status", "list_tasks", "remove_task", "update_many", "update_task_progress",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Realtime":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .extension import Realtime
+
+    globals()[name] = Realtime  # the next time, it is simply there
+    return Realtime

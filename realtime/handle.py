@@ -207,7 +207,8 @@ class Handle:
 
     def _is_other(self, task: Task | None) -> bool:
         """Whether that is another task, which has got this one's id since the block began."""
-        return self._order is not None and task is not None and task.info.order != self._order
+        # 0: nobody has told yet where it stands (`client.snapshots`).
+        return self._order is not None and task is not None and task.info.order not in (self._order, 0)
 
     def _raise_if_other(self) -> None:
         if self._is_other(self._operations.get_task_status(self.task_id)):

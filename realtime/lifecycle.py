@@ -1,4 +1,4 @@
-"""The lifecycle functions of the current app.
+"""The lifecycle functions of the current app; in a worker, those of the client that ``REALTIME_URL`` names.
 
 In an app context they act on that app's `Realtime`, elsewhere on the only one of the process; where there is none, or
 several, they raise `NoRealtime`, which names them. All else is as the methods of the same names say.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from .current import current as _realtime
 from .errors import RealtimeError
-from .extension import current as _realtime
 from .operations import ANYBODY, TaskId, TaskPage, UserId, Word
 from .registry.base import Removed
 from .task import Task

@@ -1,0 +1,212 @@
+"""Tasks that live elsewhere, in the place of a registry: what the lifecycle functions of a `Client` act on.
+
+Updates and output are taken by the `Conflator` and return at once. What creates, starts or ends a task, and what reads,
+waits for its answer, at most ``timeout`` seconds; then it raises `RegistryUnavailable`, and nothing is known of it. An
+end goes on being tried for as long as the process lives, everything else is given up.
+"""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, TypeVar
+
+from ..errors import InvalidValue, RealtimeError, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
+from ..registry import transitions
+from ..registry.base import Removed, Update
+from ..task import CANCELLED, COMPLETED, FAILED, PROCESSING, NewTask, Task, TaskFailure, TaskStatus
+from .calls import ENDS, Call
+from .conflator import Conflator, Full
+from .sender import Sender, listen, new_event, wait_for
+
+_T = TypeVar("_T")
+
+#: Seconds that an update after a quiet time waits for its answer.
+PATIENCE: Final = 1.0
+
+
+class RemoteRegistry:
+    """Of the methods of a `Registry` those that `Operations` calls, with the same arguments, results and errors."""
+
+    def __init__(self, conflator: Conflator, sender: Sender, timeout: float, name: str) -> None:
+        self._conflator = conflator
+        self._sender = sender
+        self._timeout = timeout
+        #: What the server is called in errors.
+        self.name = name
+
+    # Taken, and sent later.
+
+    def update(self, task_id: str, *update: Any) -> Task:
+        try:
+            task, call = self._conflator.update(task_id, *update)
+        except Full:
+            task, call = self._when_there_is_room(lambda: self._conflator.update(task_id, *update))
+        return task if call is None else self._hear(call, task)
+
+    def update_many(self, updates: Sequence[Update]) -> builtins.list[Task | RealtimeError]:
+        made: builtins.list[Task | RealtimeError] = []
+        heard: builtins.list[tuple[int, Call, Any]] = []
+        for place, update in enumerate(updates):
+            try:
+                task, call = self._conflator.update(*update)
+            except (TaskNotFound, TaskAlreadyFinished, InvalidValue, RegistryUnavailable) as error:
+                made.append(error.with_traceback(None))
+                continue
+            made.append(task)
+            if call is not None:
+                heard.append((place, call, listen(call)))
+        until = time.monotonic() + PATIENCE
+        for place, call, event in heard:
+            if self._may_wait() and wait_for(call, event, until - time.monotonic()):
+                made[place] = call.answer
+            else:
+                call.claimed = False
+        return made
+
+    def append_output(self, task_id: str, stream: str, data: bytes) -> int:
+        try:
+            end, call = self._conflator.write(task_id, stream, data)
+        except Full:
+            end, call = self._when_there_is_room(lambda: self._conflator.write(task_id, stream, data))
+        return end if call is None else self._hear(call, end)
+
+    def _hear(self, call: Call, otherwise: _T) -> _T:
+        """The answer, if it comes soon: to a quiet task there may be news. Raises it if it is an error."""
+        if self._may_wait():
+            event = listen(call)
+            if not wait_for(call, event, PATIENCE):
+                self._conflator.late = True
+                call.claimed = False
+            if call.answered:
+                value: _T = call.value()
+                return value
+        call.claimed = False
+        return otherwise
+
+    def _when_there_is_room(self, take: Callable[[], _T]) -> _T:
+        until = time.monotonic() + self._timeout
+        while self._may_wait() and not self._conflator.away and (left := until - time.monotonic()) > 0:
+            event = new_event()
+            self._conflator.crowd(event)
+            try:
+                return take()  # there may be room by now
+            except Full:
+                event.wait(min(left, 1.0))
+        try:
+            return take()
+        except Full:
+            raise RegistryUnavailable(f"{self.name}: so much waits to be sent that no more is taken.") from None
+
+    # Sent at once, and waited for.
+
+    def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
+        task: Task = self._do(Call("create", new.task_id, (new, exist_ok)))
+        return task, True
+
+    def start(self, task_id: str) -> Task:
+        known, fresh = self._conflator.known(task_id)
+        if fresh and known is not None and known.status is PROCESSING:
+            return known
+        started: Task = self._do(Call("start", task_id, ()))
+        return started
+
+    def complete(self, task_id: str, result: bytes | None) -> Task:
+        return self._end(Call("complete", task_id, (result,), len(result or b"")), COMPLETED, result=result)
+
+    def fail(self, task_id: str, failure: TaskFailure) -> Task:
+        return self._end(Call("fail", task_id, (failure,), len(failure.details_json or b"")), FAILED, failure=failure)
+
+    def cancel(self, task_id: str) -> Task:
+        return self._end(Call("cancel", task_id, ()), CANCELLED)
+
+    def request_cancel(self, task_id: str) -> Task:
+        asked: Task = self._do(Call("request_cancel", task_id, ()))
+        return asked
+
+    def _end(self, call: Call, status: TaskStatus, **more: Any) -> Task:
+        def end(task: Task, now: float) -> Task:
+            # Whether it may still end so, the server knows; here it is over either way.
+            return task if task.finished else transitions.ended(task, now, status, **more)
+
+        ended: Task = self._do(call, end)
+        return ended
+
+    def _do(self, call: Call, change: Callable[[Task, float], Task] | None = None) -> Any:
+        call.claimed = True
+        event = listen(call)
+        try:
+            task = self._conflator.put(call, change)
+        except Full:
+            task = self._when_there_is_room(lambda: self._conflator.put(call, change))
+        if not self._may_wait():
+            call.claimed = False
+            return task
+        if wait_for(call, event, self._timeout):
+            return call.value()
+        call.claimed = False
+        if call.verb in ENDS:
+            raise self._unavailable("The end is kept, and sent when it is back.")
+        call.abandoned = True
+        raise self._unavailable("Nothing is known of the change.")
+
+    # Read.
+
+    def get(self, task_id: str) -> Task | None:
+        """The newest state known here, if it is half a second old at most or the server is away; else the server's."""
+        known, fresh = self._conflator.known(task_id)
+        if known is not None and (fresh or self._conflator.away or not self._may_wait()):
+            return known
+        try:
+            return self.read(task_id)
+        except RegistryUnavailable:
+            if known is None:
+                raise
+            return known
+
+    def read(self, task_id: str) -> Task | None:
+        """What the server says, after all that was said here."""
+        task: Task | None = self._ask(Call("get", task_id, ()))
+        return task
+
+    def list(
+        self,
+        *,
+        user_id: str | None,
+        groups: Collection[str],
+        limit: int,
+        before: str | None = None,
+        finished: bool | None = None,
+    ) -> tuple[builtins.list[Task], str | None]:
+        page: tuple[builtins.list[Task], str | None] = self._ask(
+            Call("list", "", (user_id, tuple(groups), limit, before, finished))
+        )
+        return page
+
+    def remove(self, task_id: str) -> Removed:
+        removed: Removed = self._ask(Call("remove", task_id, ()))
+        return removed
+
+    def expire(self, now: float | None = None) -> builtins.list[Removed]:
+        """Nothing: that is for where the tasks live."""
+        return []
+
+    def _ask(self, call: Call) -> Any:
+        call.claimed = True
+        event = listen(call)
+        self._conflator.ask(call)
+        if self._may_wait() and wait_for(call, event, self._timeout):
+            return call.value()
+        call.abandoned = True
+        raise self._unavailable("Nothing was read.")
+
+    # Waiting.
+
+    def _may_wait(self) -> bool:
+        return self._sender.may_wait()
+
+    def _unavailable(self, text: str) -> RegistryUnavailable:
+        problem = self._sender.problem
+        reason = f"{self.name} has not answered within {self._timeout:g} s." if problem is None else str(problem)
+        return RegistryUnavailable(f"{reason} {text}")
