@@ -1,4 +1,4 @@
-"""Whom the lifecycle functions of a module act for: the client that ``REALTIME_URL`` names, else the app's `Realtime`."""
+"""Whom the lifecycle functions act for: the client that ``REALTIME_URL`` names, else the `Realtime` of the app."""
 
 from __future__ import annotations
 

@@ -330,7 +330,7 @@ class Conflator:
                     entry.out -= 1
                 self._follow(entry, call, answer)
             crowd, self._crowd = self._crowd, []
-        if isinstance(answer, RealtimeError) and not call.claimed and not call.abandoned:
+        if isinstance(answer, RealtimeError) and call.verb in ENDS and not call.claimed:  # else the next call raises it
             _log.warning("What was said of the task %s was refused: %s", call.task_id, answer)
         call.conclude(answer)
         for event in crowd:
