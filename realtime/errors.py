@@ -87,7 +87,8 @@ class TaskNotFound(_TaskProblem):
     http_status = 404
     text = (
         "No task {task_id!r} is known in this process. It may have ended and been cleared, "
-        "or it may live in another process: memory:// holds the tasks of one process only."
+        "or it may live in another process: memory:// holds the tasks of one process only "
+        "(a worker reaches them with REALTIME_URL set to the server's address)."
     )
 
 

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
-from ..errors import ConfigError, RealtimeError, RegistryUnavailable, TaskNotFound, Unauthenticated
+from ..errors import ConfigError, RealtimeError, RegistryUnavailable, TaskNotFound
 from ..registry.base import Removed
 from .calls import READS, Call
 from .snapshots import decoded
@@ -267,9 +267,7 @@ class HttpTransport(Transport):
         return self._problem(status, error, task_id)
 
     def _problem(self, status: int, error: Error, task_id: str) -> RealtimeError:
-        text = f"{self.name} refuses: {error.message} ({error.code})"
-        if status == 401:
-            return Unauthenticated(text)
+        text = f"{self.name} refuses with {status}: {error.message} ({error.code})"
         return problem_of(task_id, error) or RealtimeError(text)
 
 

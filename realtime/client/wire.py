@@ -8,13 +8,17 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import (
+    InsufficientScope,
     InvalidValue,
+    KeyExpired,
+    KeyInvalid,
     LimitReached,
     RealtimeError,
     RegistryUnavailable,
     TaskAlreadyFinished,
     TaskExists,
     TaskNotFound,
+    Unauthenticated,
 )
 from ..task import NewTask, TaskFailure
 from .calls import Call
@@ -65,6 +69,10 @@ _PROBLEMS: Final[dict[str, Callable[[str, Error], RealtimeError]]] = {
     "invalid": lambda task_id, error: InvalidValue(
         error.field or "value", error.message.removeprefix(f"{error.field}: ")
     ),
+    "unauthenticated": lambda task_id, error: Unauthenticated(error.message),
+    "key_invalid": lambda task_id, error: KeyInvalid(error.message),
+    "key_expired": lambda task_id, error: KeyExpired(error.message),
+    "insufficient_scope": lambda task_id, error: InsufficientScope(error.message),
     "unavailable": lambda task_id, error: RegistryUnavailable(error.message),
     "limit": lambda task_id, error: LimitReached(error.message),
 }
@@ -73,7 +81,8 @@ _PROBLEMS: Final[dict[str, Callable[[str, Error], RealtimeError]]] = {
 def _create(new: NewTask, exist_ok: bool) -> dict[str, Any]:
     return {
         "op": "create", "user_id": new.user_id, "groups": new.groups, "name": new.name, "status": new.status,
-        "message": new.message, "total": new.total, "unit": new.unit, "metadata": _raw(new.metadata),
+        # An omitted message would be the usual one.
+        "message": new.message or "", "total": new.total, "unit": new.unit, "metadata": _raw(new.metadata),
         "cancellable": new.cancellable, "exist_ok": exist_ok,
     }  # fmt: skip
 

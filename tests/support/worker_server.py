@@ -115,7 +115,6 @@ class WorkerServer:
     def answer(self, method: str, path: str, headers: dict[str, str], data: bytes) -> tuple[int, bytes]:
         body = json.loads(data) if data else None
         with self._lock:
-            self.requests.append(Sent(method, path, headers, body))
             if headers.get("Authorization") != f"Bearer {KEY}":
                 return _refusal(401, "key_invalid", "This key is not known.")
             kept = self._answers.get(headers.get("Idempotency-Key", ""))
@@ -215,6 +214,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         owner = self.server_of
+        owner.requests.append(
+            Sent(self.command, self.path, dict(self.headers.items()), json.loads(data) if data else None)
+        )
         fault = owner.faults.popleft() if owner.faults else None
         if fault == "drop":
             self.close_connection = True
