@@ -30,6 +30,7 @@ from ..errors import ConfigError, InvalidValue, LimitReached, TicketInvalid, Una
 from ..hub import Hub
 from ..keys import WorkerGrant
 from ..registry.base import Registry
+from . import asyncapi, openapi
 from .answers import METHODS, Handler, bearer, from_worker, json, resource, snapshot
 from .commands import Commands
 from .ingest import Ingest
@@ -83,7 +84,7 @@ def blueprint(deps: Deps) -> Blueprint:
     """The pages below ``/realtime``. What ``deps`` has now is kept: it may act for another app later."""
     api = _Api(deps)
     ingest = deps.ingest
-    folder = deps.static_folder
+    config, folder = deps.config, deps.static_folder
     made = Blueprint("realtime", __name__)
 
     def add(rule: str, endpoint: str, handlers: Mapping[str, Handler], check: Callable[[], None] | None) -> None:
@@ -100,6 +101,9 @@ def blueprint(deps: Deps) -> Blueprint:
         add("/v1/tasks/<task_id>/complete", "complete", {"POST": ingest.complete}, api.check)
         add("/v1/tasks/<task_id>/fail", "fail", {"POST": ingest.fail}, api.check)
         add("/v1/batch", "batch", {"POST": ingest.batch}, api.check)
+    # What describes the API is no secret, and is read by tools that know the host by any name.
+    add("/v1/openapi.json", "openapi", {"GET": lambda: _openapi(config)}, None)
+    add("/v1/asyncapi.json", "asyncapi", {"GET": lambda: json(asyncapi.document(config.namespace))}, None)
     if deps.exposition is not None:  # checks its own token; a scraper may well know us by another host name
         add("/v1/metrics", "metrics", {"GET": deps.exposition}, None)
     add("/v1/<path:path>", "missing", dict.fromkeys(METHODS, _missing), api.check)
@@ -255,6 +259,10 @@ class _Waits:
 
 def _alive() -> Response:
     return json({"ok": True})
+
+
+def _openapi(config: Config) -> Response:
+    return json(openapi.document(config, request.script_root + request.path.rpartition("/")[0]))
 
 
 def _missing(path: str) -> Response:
