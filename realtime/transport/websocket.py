@@ -1,9 +1,7 @@
 """The push socket: a WebSocket (RFC 6455) under our eventlet server without a greenlet, and without Engine.IO's queue.
 
-After the upgrade the WSGI handler returns and its socket, buffers and environ go; what stays with a viewer is a
-duplicate of its descriptor on eventlet's hub and the slotted objects of this module. ``websockets``' sans-I/O
-protocol reads (masks in C, a limit per message, the right close codes); permessage-deflate is not negotiated, so that
-one frame serves all.
+After the upgrade what stays with a viewer is its descriptor on eventlet's hub and the slotted objects of this module. A
+sans-I/O protocol reads (`dialogue`); permessage-deflate is not negotiated, so that one frame serves all.
 
 Writing is one system call per viewer and flush (`descriptor`). What the socket does not take is kept to the end of the
 frame in flight; the hub keeps the rest as dirty task ids.
@@ -29,6 +27,7 @@ from ..frames import Batch, packet_frame, text_frame
 from ..protocol import MAX_CONTROL_BYTES
 from .descriptor import FLAGS, end_writing, is_full, send
 from .dialogue import Dialogue
+from .workers import Workers
 
 log = logging.getLogger("realtime")
 
@@ -48,6 +47,7 @@ class Keeper(Protocol):
     took_over: Callable[[Any, PushSocket], None]
     alive: dict[Any, float]
     closing: dict[PushSocket, float]
+    workers: Workers
 
 
 class PushSocket:
@@ -253,8 +253,6 @@ class PushSocket:
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.append(message)
-            if self._handling is None:
-                self._handling = eventlet.spawn_n(self._handle)
         answer, ended = dialogue.outgoing()
         if answer:
             self._write(answer)
@@ -262,6 +260,8 @@ class PushSocket:
             self._end()
         elif self._pending_bytes >= MAX_CONTROL_BYTES or (self._inbox is not None and len(self._inbox) >= MAX_INBOX):
             self._stop_reading()  # TCP holds up who sends faster than it is handled, or reads no answers
+        if self._inbox and self._handling is None:
+            self._sockets.workers.run(self._handle, hubs.get_hub())
 
     def _read_on(self) -> None:
         room = self._pending_bytes < MAX_CONTROL_BYTES and (self._inbox is None or len(self._inbox) < MAX_INBOX // 2)
@@ -270,8 +270,8 @@ class PushSocket:
 
     def _handle(self) -> None:
         """Handle what has come in, one after another, where a handler may wait."""
+        self._handling, handled = eventlet.getcurrent(), 0
         try:
-            handled = 0
             # What came before the peer's end is handled too; it gets no answer.
             while self._inbox and self._dialogue is not None:
                 self._corked = []

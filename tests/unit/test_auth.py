@@ -138,6 +138,10 @@ class TestTickets:
         with pytest.raises(InvalidValue):
             tickets.issue(**given)
 
+    def test_it_is_what_itsdangerous_makes(self, tickets: Tickets) -> None:
+        """Nothing about its form is ours: a ticket of another process, or of an earlier release, is good."""
+        assert tickets.verify(URLSafeTimedSerializer(SECRET, salt=SALT).dumps({"u": "ann"})) == Grant("ann")
+
     def test_it_expires(self, tickets: Tickets, monkeypatch: pytest.MonkeyPatch) -> None:
         """Good for its age to the second, then `ticket_expired`."""
         monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: 1_000_000)

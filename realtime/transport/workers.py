@@ -1,0 +1,37 @@
+"""Green threads that are used again: most messages of viewers are handled without waiting for anything, and to make a
+green thread for each (a stack, mapped and unmapped by the system) takes as long as to read it.
+
+Of eventlet nothing but its hub is used, as it is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+#: Those that wait for work. They are many only where handlers are slow.
+MAX_IDLE: Final = 32
+
+
+class Workers:
+    """Runs functions where they may wait."""
+
+    def __init__(self) -> None:
+        self._idle: list[Any] = []
+
+    def run(self, function: Callable[[], None], hub: Any) -> None:
+        """Run it, up to where it first waits. Only for callbacks of the hub: it is the hub that goes on then.
+
+        ``function`` must not raise.
+        """
+        worker = self._idle.pop() if self._idle else type(hub.greenlet)(self._work, hub.greenlet)
+        worker.switch(function, hub)
+
+    def _work(self, function: Callable[[], None], hub: Any) -> None:
+        while True:
+            function()
+            del function  # a worker that waits keeps nobody alive
+            if len(self._idle) >= MAX_IDLE:
+                return
+            self._idle.append(type(hub.greenlet).getcurrent())
+            function, hub = hub.switch()
