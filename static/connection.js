@@ -103,7 +103,7 @@ export class Connection {
         this.#tellVisibility();
       },
       hidden: () => this.#tellVisibility(),
-      offline: () => this.#lost({ code: "network", message: "The browser has no network." }),
+      offline: (message) => this.#lost({ code: "network", message }),
     });
   }
 

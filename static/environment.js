@@ -15,7 +15,7 @@
 /**
  * @typedef {object} Watcher
  * @property {() => void} online the browser has a network again
- * @property {() => void} offline the browser has none
+ * @property {(why: string) => void} offline the browser has none, or none for this page
  * @property {() => void} visible the page is looked at again
  * @property {() => void} hidden the page is not on the screen any more
  */
@@ -47,11 +47,16 @@ function watch({ online, offline, visible, hidden }) {
     if (document.visibilityState === "hidden") hidden();
     else visible();
   };
-  /** @type {[EventTarget, string, () => void][]} */
+  // A browser may keep a page with its connection, dead by the time it is back, or not keep it for the sake of that.
+  const putAway = (/** @type {any} */ { persisted }) => {
+    if (persisted) offline("The page was put into the back/forward cache.");
+  };
+  /** @type {[EventTarget, string, (event: Event) => void][]} */
   const listeners = [
     [window, "online", online],
-    [window, "offline", offline],
-    [window, "pageshow", shown], // out of the back/forward cache, where its connections were closed
+    [window, "offline", () => offline("The browser has no network.")],
+    [window, "pagehide", putAway],
+    [window, "pageshow", shown], // out of the back/forward cache
     [document, "visibilitychange", shown],
     [document, "resume", shown], // thawed: what the connection has come to meanwhile is not known
   ];
