@@ -1,5 +1,5 @@
-"""The commands: ``realtime demo``, ``realtime serve APP``, ``realtime ticket APP``, ``realtime keys``; the same under
-``flask realtime``."""
+"""The commands: ``realtime demo``, ``realtime serve APP``, ``realtime ticket APP``, ``realtime keys``, and ``realtime
+run`` for workers; most of them under ``flask realtime``, too."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from flask import Flask
 from flask.cli import NoAppException, ScriptInfo, pass_script_info
 
 from . import concurrency, serving, workers
+from .client import Client
+from .command import FAILED
+from .command import run as run_command
 from .errors import ConfigError, RealtimeError, SeveralProcesses
 from .keys_cli import keys
 from .valkey import Valkey
@@ -83,6 +86,32 @@ def ticket(app: str, user: str | None, task: str | None) -> None:
 
 
 main.add_command(keys)
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@click.option("--url", envvar="REALTIME_URL", required=True, help="Where the app is served; else REALTIME_URL.")
+@click.option("--user", required=True, help="Whose task it is.")
+@click.option("--name", help="What the task is called; else as the command.")
+@click.option("--task-id", help="The id of the task; else one is made.")
+@click.option(
+    "--grace", type=click.FloatRange(0, 3600), default=10.0, show_default=True,
+    help="Seconds from a request to stop (SIGTERM) to SIGKILL.",
+)  # fmt: skip
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(url: str, user: str, name: str | None, task_id: str | None, grace: float, command: tuple[str, ...]) -> None:
+    """Run COMMAND as a task: its output, exit code, and a Cancel button that stops it.
+
+    The worker key is read from REALTIME_KEY. With --, options of the command are its own. The exit code is that of the
+    command; 125 if the server could not be told of the task, which is not run then.
+    """
+    try:
+        with Client(url) as client:
+            environ = {**os.environ, "REALTIME_URL": url}
+            code = run_command(client, command, user_id=user, name=name, task_id=task_id, grace=grace, environ=environ)
+    except RealtimeError as error:
+        click.echo(f"realtime run: {error}", err=True)
+        code = FAILED
+    sys.exit(code)
 
 
 @click.group("realtime", cls=_Commands)

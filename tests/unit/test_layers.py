@@ -19,7 +19,7 @@ LAYERS = {
     3: ("hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "metrics", "pacing"),
     4: ("transport", "batch", "operations", "handle"),
     5: ("extension", "current", "lifecycle", "runner", "client", "__init__"),
-    6: ("demo", "demo_jobs", "cli", "keys_cli", "serving", "workers", "valkey", "integrations", "__main__"),
+    6: ("demo", "demo_jobs", "cli", "keys_cli", "command", "serving", "workers", "valkey", "integrations", "__main__"),
     # Doubles for tests: may use everything, and nothing uses them.
     7: ("testing",),
 }
