@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import ssl
 from collections.abc import Collection, Generator, Iterable, Mapping
@@ -13,12 +14,14 @@ from ..config import Config
 from ..errors import InvalidValue
 from ..handle import Handle, track
 from ..operations import ANYBODY, NOBODY, Operations, TaskId, UserId, Word
+from ..registry import open_registry, schemes
 from ..registry.base import Registry
 from ..task import Task
 from .conflator import Conflator
 from .http import HttpTransport
 from .registry import RemoteRegistry
 from .sender import Sender
+from .store import StoreTransport
 from .transport import Transport
 
 _T = TypeVar("_T")
@@ -28,8 +31,9 @@ class Client(Operations):
     """Live progress from a worker: ``Client("https://app.example.com", key="rt_…")``.
 
     The functions are those of `Realtime`, with the same arguments, results and errors; no user is identified here, so
-    ``user_id`` is always given. ``url`` is where the app is served; ``key`` a worker's key (``realtime keys create``).
-    Both are read from ``REALTIME_URL`` and ``REALTIME_KEY`` where omitted. ``timeout`` is in seconds, of one answer;
+    ``user_id`` is always given. ``url`` is where the app is served, and ``key`` a worker's key (``realtime keys
+    create``); or it is the store that the servers share (``redis://…``, as in `REALTIME_REGISTRY`), without a key. Both
+    are read from ``REALTIME_URL`` and ``REALTIME_KEY`` where omitted. ``timeout`` is in seconds, of one answer;
     ``interval`` too, between two writes of one task's progress; ``max_tasks`` is how many tasks, and ``max_bytes`` how
     many bytes of output and of ends, may wait for a server that is away. ``ssl_context`` is for a certificate authority
     of one's own. Raises `ConfigError`.
@@ -58,18 +62,18 @@ class Client(Operations):
         for name, value, low, high in (("timeout", timeout, 0.1, 300.0), ("interval", interval, 0.0, 10.0)):
             if not low <= values.number(name, value) <= high:
                 raise InvalidValue(name, f"{value}; it may be {low:g} to {high:g} seconds")
-        transport = HttpTransport(
+        # The limits are the server's where it has the same environment; what it takes less of, it refuses itself.
+        config = Config.from_mapping({}, os.environ)
+        self._transport = transport = _transport(
             os.environ.get("REALTIME_URL", "") if url is None else url,
             os.environ.get("REALTIME_KEY") if key is None else key,
             ssl_context,
+            config,
         )
-        self._transport: Transport = transport
         self._conflator = Conflator(interval=interval, max_tasks=max_tasks, max_bytes=max_bytes)
         self._sender = Sender(self._conflator, transport, timeout)
         self._conflator.wake = self._sender.wake
         self._remote = RemoteRegistry(self._conflator, self._sender, timeout, transport.name)
-        # The limits are the server's where it has the same environment; what it takes less of, it refuses itself.
-        config = Config.from_mapping({}, os.environ)
         # `Operations` calls of a registry what `RemoteRegistry` has, and nothing else.
         super().__init__(cast(Registry, self._remote), config, lambda: None)
 
@@ -147,3 +151,11 @@ class Client(Operations):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _transport(url: str, key: str | None, ssl_context: ssl.SSLContext | None, config: Config) -> Transport:
+    """The way to the server or the store of an address. Raises `ConfigError`."""
+    if url.partition("://")[0] in schemes.REDIS:
+        config = dataclasses.replace(config, registry=url)
+        return StoreTransport(url, lambda: open_registry(config))
+    return HttpTransport(url, key, ssl_context)

@@ -35,6 +35,11 @@ class Request:
 class Transport(ABC):
     """The way there."""
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What is there, as errors begin: ``The server at http://…``. Holds no secret."""
+
     @abstractmethod
     def requests(self, calls: Sequence[Call]) -> list[Request]:
         """The requests that these calls are, to be performed in this order. Sends nothing."""

@@ -34,6 +34,10 @@ class Scripted(Transport):
         self.gate: Callable[[], object] = lambda: None
         self.left = self.closed = 0
 
+    @property
+    def name(self) -> str:
+        return "The server"
+
     def requests(self, calls: Sequence[Call]) -> list[Request]:
         return [Request(tuple(calls))]
 

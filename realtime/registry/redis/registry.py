@@ -22,6 +22,7 @@ from .feed import Feed, Teller
 from .keys import rooms_of, rooms_with_lists
 from .link import Link
 from .lists import Lists, Member, Shelf
+from .nonces import Nonces
 from .records import Known, Records
 
 #: Milliseconds that the server itself keeps a finished task beyond its retention, in case nobody takes it out.
@@ -55,6 +56,7 @@ class RedisRegistry(Registry):
         self._output_tail = output_tail
         self._timeout = timeout
         self._clock = clock
+        self.nonces = Nonces()
         self._records = Records(self._link)
         self._lists = Lists(self._link, self._records.read_many, self._now, max_tasks, max_tasks_per_user, retention)
         self._feed = Feed(
@@ -79,7 +81,7 @@ class RedisRegistry(Registry):
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
         if new.status not in UNFINISHED:  # before anything is written
             transitions.created(new, epoch="", now=0.0, version=0, order=0)
-        task_id, nonce = new.task_id, secrets.token_bytes(8)
+        task_id, nonce = new.task_id, self.nonces.new()
         order, micros = self._lists.register(new, None if self._clock is None else int(self._clock() * 1e6))
         now = micros / 1e6 if self._clock is None else self._clock()
         task = transitions.created(new, epoch=self.epoch, now=now, version=0, order=order)
@@ -149,6 +151,8 @@ class RedisRegistry(Registry):
                 if known is None:
                     raise TaskNotFound(task_id)
             task = known.task
+            if known.nonce == self.nonces.given:
+                return task  # this very change, of which the answer was lost
             try:
                 new = change(task, self._now())
             except (TaskAlreadyFinished, InvalidValue):
@@ -172,7 +176,7 @@ class RedisRegistry(Registry):
 
     def _store(self, base: Known, new: Task) -> tuple[bool, Known]:
         """Store the record made of ``base``. Returns whether it was, and what is stored now. Raises `TaskNotFound`."""
-        task_id, nonce = new.task_id, secrets.token_bytes(8)
+        task_id, nonce = new.task_id, self.nonces.new()
         kept = int(self._retention * 1e3) + _GRACE if new.finished else ""
         answer = self._link.run(
             "store", self._keys_of(task_id),
@@ -205,7 +209,7 @@ class RedisRegistry(Registry):
         known = self._records.last(task_id) or self._records.read(task_id)  # for its channels, which never change
         if known is None:
             raise TaskNotFound(task_id)
-        args = [secrets.token_bytes(8), stream, data, self._output_tail, MAX_STREAMS, task_id]
+        args = [self.nonces.new(), stream, data, self._output_tail, MAX_STREAMS, task_id]
         answer = self._link.run("append", keys, [*args, *self._channels(known.task)])
         if answer[0] == -1:
             self._records.forget(task_id)

@@ -1,0 +1,78 @@
+"""Tasks in a store that processes share (Redis, Valkey): the client writes them there itself, without a server between.
+
+Every call is one change of the store and bears a nonce of its own, by which it is known again when it is made once more
+after a lost answer: an advance counts once, unless another has changed the task in between.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from ..errors import RealtimeError, RegistryUnavailable
+from ..registry.base import Registry
+from .calls import Call
+from .transport import Request, Transport
+
+if TYPE_CHECKING:
+    from ..registry.redis import RedisRegistry  # needs redis-py
+
+
+class _Change(Request):
+    """A request that is one call, and its nonce."""
+
+    __slots__ = ("nonce",)
+
+    def __init__(self, call: Call) -> None:
+        super().__init__((call,))
+        self.nonce = secrets.token_bytes(8)
+
+
+class StoreTransport(Transport):
+    """See the module. ``open`` makes the registry; nothing is connected before the first request."""
+
+    def __init__(self, url: str, open: Callable[[], Registry]) -> None:
+        parts = urlsplit(url)
+        self._name = f"The store at {parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # without user and password
+        self._open = open
+        self._registry = open()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def requests(self, calls: Sequence[Call]) -> list[Request]:
+        return [_Change(call) for call in calls]
+
+    def perform(self, request: Request, timeout: float) -> Sequence[Any]:
+        (call,) = request.calls
+        assert isinstance(request, _Change)
+        try:
+            with cast("RedisRegistry", self._registry).nonces.once(request.nonce):
+                return [self._do(call)]
+        except RegistryUnavailable as error:
+            raise RegistryUnavailable(f"{self.name} is out of reach: {error}") from error
+        except RealtimeError as error:
+            return [error.with_traceback(None)]
+
+    def _do(self, call: Call) -> Any:
+        if call.verb == "create":
+            new, exist_ok = call.args
+            return self._registry.create(new, exist_ok=exist_ok)[0]
+        if call.verb == "list":
+            user_id, groups, limit, before, finished = call.args
+            return self._registry.list(user_id=user_id, groups=groups, limit=limit, before=before, finished=finished)
+        return getattr(self._registry, call.verb)(call.task_id, *call.args)
+
+    def watched(self, task_id: str) -> bool | None:
+        """Not known: the servers know who looks."""
+        return None
+
+    def leave(self) -> None:
+        self._registry = self._open()
+
+    def close(self) -> None:
+        self._registry.close()
+        self._registry = self._open()

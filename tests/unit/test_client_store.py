@@ -1,0 +1,163 @@
+"""A client that writes to the store which the servers share."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from realtime.client import Client
+from realtime.errors import ConfigError, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
+from realtime.registry.redis import RedisRegistry
+from realtime.task import Task, TaskStatus
+from support.stores import StoreServer, shared_server
+
+LONG = 20.0
+
+
+@pytest.fixture
+def url() -> str:
+    return f"{shared_server('redis').url}?prefix=rt-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url, timeout=LONG) as client:
+        yield client
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[RedisRegistry]:
+    """What a server would see."""
+    registry = RedisRegistry(url, timeout=10.0)
+    yield registry
+    registry.close()
+
+
+def stored(registry: RedisRegistry, task_id: str) -> Task:
+    task = registry.get(task_id)
+    assert task is not None
+    return task
+
+
+def test_a_life_of_a_task(client: Client, registry: RedisRegistry) -> None:
+    """As over HTTP; the store's own errors and answers."""
+    client.create_task("t", 42, name="Export", total=100)
+    for _ in range(1000):
+        client.update_task_progress("t", advance=0.05)
+    client.append_output("t", "é\n")
+    done = client.complete_task("t", {"n": 1})
+    assert done.as_dict() == stored(registry, "t").as_dict()
+    assert done.current == pytest.approx(50)
+    assert registry.output_ends("t") == {"output": 3}
+    with pytest.raises(TaskAlreadyFinished):
+        client.update_task_progress("t", 1)
+    with pytest.raises(TaskNotFound):
+        client.update_task_progress("u", 1)
+    assert [task.task_id for task in client.list_tasks(42)] == ["t"]
+    assert client.remove_task("t").task_id == "t"
+    assert client.get_task_status("t") is None
+    assert client.watched("t") is None
+
+
+def test_a_block(client: Client, registry: RedisRegistry) -> None:
+    """A handle is the same."""
+    with client.progress(user_id="ada", task_id="t", total=3) as task:
+        for number in task.track(range(3)):
+            print(number, file=task.stdout)
+    assert stored(registry, "t").status is TaskStatus.COMPLETED
+    assert stored(registry, "t").output_size == 6
+
+
+def losing(client: Client, monkeypatch: pytest.MonkeyPatch, script: str, times: int) -> None:
+    """Have the answers to a script lost: it is done, and nobody hears of it."""
+    link: Any = client._transport._registry._link  # type: ignore[attr-defined]
+    run: Callable[..., Any] = link.run
+
+    def lose(name: str, keys: Any, args: Any) -> Any:
+        nonlocal times
+        answer = run(name, keys, args)
+        if name == script and times:
+            times -= 1
+            raise RegistryUnavailable("The answer is lost.")
+        return answer
+
+    monkeypatch.setattr(link, "run", lose)
+
+
+def test_a_lost_answer_changes_nothing_twice(
+    client: Client, registry: RedisRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same change is made again under its nonce, and known again, however often."""
+    client.create_task("t", "ada")
+    losing(client, monkeypatch, "store", 3)
+    client.update_task_progress("t", advance=5)
+    client.update_task_progress("t", advance=2)
+    assert client.flush(LONG)
+    assert stored(registry, "t").current == 7
+    losing(client, monkeypatch, "append", 2)
+    client.append_output("t", "once")
+    assert client.flush(LONG)
+    assert registry.output_ends("t") == {"output": 4}
+    losing(client, monkeypatch, "create", 1)
+    assert client.create_task("u", "ada").task_id == "u"
+    losing(client, monkeypatch, "store", 1)
+    assert client.complete_task("u", 1).result == 1
+
+
+def test_a_store_that_is_away_is_waited_for() -> None:
+    """Updates do not wait; what was said is there when it is back."""
+    server = StoreServer("redis")
+    try:
+        server.start()
+        client = Client(server.url, timeout=LONG)
+        client.create_task("t", "ada")
+        server.save()
+        server.kill()
+        for _ in range(100):
+            client.update_task_progress("t", advance=1)
+        assert not client.flush(0.05)
+        server.start()
+        assert client.complete_task("t").current == 100
+        client.close()
+    finally:
+        server.remove()
+
+
+def test_a_forked_child_has_connections_of_its_own(client: Client, registry: RedisRegistry) -> None:
+    """And what the parent had not sent, the parent sends."""
+    client.create_task("t", "ada")
+    client.update_task_progress("t", advance=1)
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            client.update_task_progress("t", advance=10)
+            code = 0 if client.flush(LONG) else 2
+        finally:
+            os._exit(code)
+    client.update_task_progress("t", advance=100)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert client.flush(LONG)
+    assert stored(registry, "t").current == 111
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    """In errors and in what a debugger shows."""
+    client = Client("redis://user:secret@127.0.0.1:1/0", timeout=0.1)
+    assert "secret" not in repr(client)
+    with pytest.raises(RegistryUnavailable, match=r"store at redis://127\.0\.0\.1:1") as away:
+        client.create_task("t", "ada")
+    assert "secret" not in str(away.value)
+    client.close(0.1)
+
+
+def test_without_redis_py_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra."""
+    monkeypatch.setitem(sys.modules, "realtime.registry.redis", None)
+    with pytest.raises(ConfigError, match=r"realtime-progress\[redis\]"):
+        Client("redis://127.0.0.1")
