@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import errno
 import gc
+import io
 import logging
 import os
 import signal
@@ -26,6 +27,9 @@ from .concurrency import EventletConcurrency
 from .errors import ConfigError
 from .extension import LAST_WORDS, Realtime
 from .transport.doorway import Doorway
+from .transport.origin import Environ
+from .transport.polling import may_poll
+from .wsgi_call import Answer, Input, ask
 
 with warnings.catch_warnings():
     # Whoever runs our server need not be told each time what the README says of eventlet.
@@ -35,7 +39,6 @@ with warnings.catch_warnings():
 
 log = logging.getLogger("realtime")
 
-Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 BACKLOG: Final = 4096
@@ -46,6 +49,10 @@ AT_ONCE: Final = 32
 _INHERITED: Final = {"TCP_NODELAY": 1, "TCP_DEFER_ACCEPT": 1}
 #: Seconds without a byte after which a connection that is in the middle of a request is closed.
 SOCKET_TIMEOUT: Final = 65.0
+#: Seconds that the head of a request may take from its first byte on, and a short body; however it comes.
+REQUEST_TIMEOUT = 20.0
+#: A body of up to so many bytes is read before the app is called, so that a slow sender holds no native thread.
+SHORT_BODY: Final = 64 * 1024
 #: Errors of ``accept`` that mean that we, and not the connection, are short of something.
 _SHORT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -136,11 +143,41 @@ class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet
     """An HTTP connection that can be let go of: a push socket has taken a duplicate of its descriptor."""
 
     _detached = False
+    _late: Any = None
+
+    def _read_request_line(self) -> bytes:
+        # Between two requests a connection may rest. One byte now and then would keep it for days.
+        with contextlib.suppress(ConnectionError, ValueError):
+            if self.rfile.peek(1):
+                self._late = eventlet.Timeout(REQUEST_TIMEOUT)
+        return super()._read_request_line()  # type: ignore[no-any-return]
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except eventlet.Timeout as late:
+            if late is not self._late:
+                raise
+            self.close_connection = True
+        finally:
+            self._in_time()
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     def get_environ(self) -> Environ:
         environ: Environ = super().get_environ()
+        self._read_short_body(environ)
+        self._in_time()
         environ["realtime.detach"] = self._detach
         return environ
+
+    def _read_short_body(self, environ: Environ) -> None:
+        size = environ.get("CONTENT_LENGTH") or "0"
+        if size.isdecimal() and 0 < int(size) <= SHORT_BODY and "HTTP_EXPECT" not in environ:
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(size)))
 
     def _detach(self) -> None:
         self._detached = True
@@ -168,26 +205,6 @@ class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet
         self.environ = None
 
 
-class _Input:
-    """``wsgi.input`` for a native thread: the bytes are read by a green thread of the hub."""
-
-    def __init__(self, stream: Any, concurrency: EventletConcurrency) -> None:
-        self._stream = stream
-        self._run = concurrency.run_on_hub
-
-    def read(self, size: int = -1) -> bytes:
-        return bytes(self._run(lambda: self._stream.read(None if size < 0 else size)))
-
-    def readline(self, size: int = -1) -> bytes:
-        return bytes(self._run(lambda: self._stream.readline(None if size < 0 else size)))
-
-    def readlines(self, hint: int = -1) -> list[bytes]:
-        return list(self._run(lambda: self._stream.readlines(None if hint < 0 else hint)))
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.readline, b"")
-
-
 class Bridge:
     """The WSGI app that our server calls: Socket.IO on the hub thread, everything else on native threads."""
 
@@ -202,7 +219,7 @@ class Bridge:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(self.socketio_path):
-            if self._shared and "transport=websocket" not in environ["QUERY_STRING"]:
+            if self._shared and may_poll(environ):
                 return workers.refuse_polling(start_response)
             return self._app(environ, start_response)
         self.active += 1
@@ -214,17 +231,18 @@ class Bridge:
     def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         environ = {**environ, "wsgi.multithread": True}
         del environ["realtime.detach"]
-        environ["wsgi.input"] = _Input(environ["wsgi.input"], self._concurrency)
+        if not isinstance(environ["wsgi.input"], io.BytesIO):
+            environ["wsgi.input"] = Input(environ["wsgi.input"], self._concurrency)
         del environ["eventlet.input"]
         parked: list[tuple[str, float, Callable[[], bool]]] = []
-        answer = self._concurrency.execute(lambda: _ask(self._app, {**environ, "realtime.park": parked}))
+        answer = self._concurrency.execute(lambda: ask(self._app, {**environ, "realtime.park": parked}))
         if parked:
             # The view would wait for a change: that is done here, by a green thread, and then the view is asked again.
             self._concurrency.execute(answer.close)
             self.waiting += 1
             try:
                 self._realtime.hub.wait(*parked[0])
-                answer = self._concurrency.execute(lambda: _ask(self._app, {**environ, "realtime.parked": True}))
+                answer = self._concurrency.execute(lambda: ask(self._app, {**environ, "realtime.parked": True}))
             finally:
                 self.waiting -= 1
         start_response(answer.status, answer.headers)
@@ -232,60 +250,13 @@ class Bridge:
             return [answer.whole]
         return self._stream(answer)
 
-    def _stream(self, answer: _Answer) -> Iterator[bytes]:
+    def _stream(self, answer: Answer) -> Iterator[bytes]:
         try:
             while (chunk := self._concurrency.execute(answer.next)) is not None:
                 if chunk:
                     yield chunk
         finally:
             self._concurrency.execute(answer.close)
-
-
-def _ask(app: Any, environ: Environ) -> _Answer:
-    try:
-        return _Answer(app, environ)
-    except Exception:
-        raise
-    except BaseException as left:  # a `TaskCancelled` that leaves a view, a SystemExit: they must not end the server
-        raise RuntimeError(f"The app was left by {type(left).__name__}.") from left
-
-
-class _Answer:
-    """What the app answers; made, read and closed on native threads. ``whole`` is the body if it came in one piece."""
-
-    def __init__(self, app: Any, environ: Environ) -> None:
-        self.status = ""
-        self.headers: list[tuple[str, str]] = []
-        self._written: list[bytes] = []
-        self._body = app(environ, self._start)
-        self._chunks = iter(self._body)
-        self.whole: bytes | None = None
-        try:
-            # An app may call start_response as late as with its first chunk.
-            first = next(self._chunks, b"")
-            length = next((value for name, value in self.headers if name.lower() == "content-length"), None)
-            if self._written or length is None or int(length) != len(first):
-                self._written.append(first)
-            else:
-                self.whole = first
-                self.close()
-        except BaseException:
-            self.close()
-            raise
-
-    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
-        self.status, self.headers = status, headers
-        return self._written.append
-
-    def next(self) -> bytes | None:
-        if self._written:
-            return self._written.pop(0)
-        return next(self._chunks, None)
-
-    def close(self) -> None:
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
 
 
 def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda: None, shared: bool = False) -> None:

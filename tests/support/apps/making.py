@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import gc
 import hashlib
+import importlib
 import os
 import threading
 import time
@@ -82,10 +83,12 @@ _pool = ThreadPoolExecutor(2)
 def make(socketio: flask_socketio.SocketIO | None = None, **config: Any) -> flask.Flask:
     """A Flask app with a `Realtime`. Settings come from ``FLASK_REALTIME_…`` in the environment, too; from
     ``CONNECT_TIMEOUT`` the seconds after which a connection on which nobody watches is closed, from ``PING_SECONDS``
-    those between two pings, and which an answer may take.
+    those between two pings, and which an answer may take, from ``REQUEST_TIMEOUT`` those that a request may take.
     """
     if "CONNECT_TIMEOUT" in os.environ:
         realtime.transport.socketio.CONNECT_TIMEOUT = float(os.environ["CONNECT_TIMEOUT"])
+    if "REQUEST_TIMEOUT" in os.environ:
+        importlib.import_module("realtime.serving").REQUEST_TIMEOUT = float(os.environ["REQUEST_TIMEOUT"])  # type: ignore[attr-defined]
     app = flask.Flask("watched")
     app.config.update({"SECRET_KEY": SECRET_KEY, **config})
     if socketio is not None:

@@ -1,0 +1,91 @@
+"""Requests that come byte by byte: they hold a connection for so long and no longer, and never a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from support import raw, remote
+from support.process import StartServer
+from support.remote import PATIENCE, Remote
+from support.viewer import watching
+
+
+@pytest.fixture(scope="module")
+def strict(module_servers: StartServer) -> Remote:
+    """A server that gives a request a second, and has two threads for them."""
+    return remote.start(
+        module_servers, remote.serve("plain:app"), REQUEST_TIMEOUT="1", FLASK_REALTIME_REQUEST_THREADS="2"
+    )
+
+
+@contextlib.contextmanager
+def trickling(connection: socket.socket, data: bytes) -> Iterator[None]:
+    """Send a byte now and then, so that no wait for the next one is long."""
+    over = threading.Event()
+
+    def send() -> None:
+        with contextlib.suppress(OSError):
+            for byte in data * 1_000:
+                if over.wait(0.02):
+                    return
+                connection.sendall(bytes([byte]))
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    yield
+    over.set()
+    sender.join(PATIENCE)
+
+
+def is_ended(connection: socket.socket) -> bool:
+    """Whether the server ends the connection, with or without a word."""
+    with contextlib.suppress(ConnectionResetError):
+        while connection.recv(65_536):
+            pass
+    return True
+
+
+STARTS = {
+    "a line": b"GET /socket.io/",
+    "a header": b"GET /socket.io/?EIO=4&transport=websocket&user=ada HTTP/1.1\r\nX-Long: ",
+    "a body of Engine.IO": b"POST /socket.io/?EIO=4&transport=polling&sid=x HTTP/1.1\r\nContent-Length: 10000\r\n\r\n",
+    "a body": b"POST /upload HTTP/1.1\r\nContent-Length: 10000\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", STARTS)
+def test_a_request_that_comes_byte_by_byte_is_ended(what: str, strict: Remote) -> None:
+    """However short the waits between its bytes; who watches notices nothing."""
+    with watching(strict.url, "ada") as viewer, raw.connect(strict) as connection:
+        connection.sendall(STARTS[what])
+        with trickling(connection, b"x"):
+            assert is_ended(connection)
+        viewer.wait_for_task(strict.create("ada"))
+
+
+def test_a_slow_body_holds_no_thread(strict: Remote) -> None:
+    """More slow senders than threads; all others are answered meanwhile."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(raw.connect(strict))
+            connection.sendall(b"POST /upload HTTP/1.1\r\nContent-Length: 10000\r\n\r\nx")
+        assert strict.request("GET", "/nothing")[0] == 204
+
+
+def test_a_connection_may_rest_between_requests(strict: Remote) -> None:
+    """Longer than a request may take: its time begins with the request's first byte."""
+    with raw.connect(strict) as connection, raw.connect(strict) as other:
+        for resting in (False, True):
+            if resting:  # the other is ended for taking too long meanwhile
+                other.sendall(b"GET /")
+                assert is_ended(other)
+            connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += connection.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 204")
