@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from realtime import Realtime
+from realtime import Realtime, RealtimeError
 
 from . import demo_jobs
 
@@ -148,6 +148,12 @@ def problem(error: HTTPException) -> Response:
     if error.code == 413:
         text = f"The file is too large. This page takes up to {demo_jobs.human(MAX_FILE)}."
     return answer({"error": {"code": error.name.lower().replace(" ", "_"), "message": text}}, error.code or 500)
+
+
+@page.errorhandler(RealtimeError)
+def refusal(error: RealtimeError) -> Response:
+    """Such as one that says that the server is stopping: the page shows its words."""
+    return answer({"error": {"code": error.code, "message": str(error)}}, error.http_status)
 
 
 def answer(value: object, status: int = 200) -> Response:

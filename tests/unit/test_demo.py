@@ -196,6 +196,12 @@ def test_a_user_has_only_so_many_jobs(client: FlaskClient, started: list[str], f
     assert len(started) == demo.MAX_UNFINISHED + 1
 
 
+def test_a_server_that_stops_says_so(client: FlaskClient, rt: Realtime) -> None:
+    """A job that nobody would work on is refused in words."""
+    rt.stop()
+    assert problem(start(client, "survey")) == (503, "The server is stopping and takes no new jobs.")
+
+
 def test_an_unknown_job_is_said_to_be_unknown(client: FlaskClient) -> None:
     """The answer is JSON, as every other."""
     assert problem(start(client, "sleep")) == (404, "There is no such job.")
