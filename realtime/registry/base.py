@@ -105,6 +105,8 @@ class Registry(ABC):
     on_epoch: Callable[[str], None] | None = None
     #: Called when the store is out of reach, with False, and when all is right again, with True.
     on_reachable: Callable[[bool], None] | None = None
+    #: Whether the store was in reach when it was last looked at; told to `on_reachable` after it has changed.
+    reachable: bool = True
     #: Says of a task id whether it must not be evicted yet, because a viewer is still owed the end. Must not raise.
     pinned: Callable[[str], bool] = staticmethod(_never)
     #: Says whether the calling thread may be held up by a disk or a network. Where it may not, a change returns before
@@ -247,6 +249,10 @@ class Registry(ABC):
 
     def open(self) -> None:  # noqa: B027  # there may be nothing to open
         """Open files and connections now, and not at the first use. Raises `ConfigError`, `RegistryUnavailable`."""
+
+    def check(self) -> None:
+        """Raise `RegistryUnavailable` unless tasks can be read and changed now, as far as is known."""
+        self.open()
 
     def settled(self) -> bool:
         """Whether all is stored that was changed by threads which may not wait."""

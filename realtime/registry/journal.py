@@ -105,6 +105,12 @@ class Journal:
         if self._ended:
             self._refuse_all()
 
+    def check(self) -> None:
+        """Raise `RegistryUnavailable` if the disk has refused what was written behind last."""
+        problem = self.problem
+        if problem is not None and _is_of_the_disk(problem):
+            raise RegistryUnavailable("The file of tasks cannot be written now.") from problem
+
     def end(self) -> None:
         """Write what is left, and let go of the file. Waits for nothing."""
         self._closing = True

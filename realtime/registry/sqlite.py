@@ -360,6 +360,10 @@ class SqliteRegistry(MemoryRegistry):
 
     # Processes.
 
+    def check(self) -> None:
+        self.open()
+        self._journal.check()
+
     def settled(self) -> bool:
         return not self._is_open() or not self._staged
 

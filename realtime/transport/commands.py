@@ -44,11 +44,11 @@ class Commands:
     """Answers viewers. ``answer`` raises `RealtimeError` for what may be told to them."""
 
     def __init__(self, operations: Operations, hub: Hub) -> None:
-        # The registry of now: a `Realtime` may act for another app later.
-        self._registry = operations.registry
+        #: The one of now: a `Realtime` may act for another app later.
+        self.registry = operations.registry
         self._hub = hub
         #: Whether an answer may wait for a disk or a network.
-        self.wait = self._registry.waits or self._registry.reads_wait
+        self.wait = self.registry.waits or self.registry.reads_wait
         self._known: dict[str, Callable[[Viewer, Any], Answer]] = {
             protocol.SUBSCRIBE: self._subscribe,
             protocol.UNSUBSCRIBE: self._unsubscribe,
@@ -70,14 +70,14 @@ class Commands:
 
         Returns it and the ids of tasks whose cursors are behind and that found no room.
         """
-        epoch = self._registry.epoch
+        epoch = self.registry.epoch
         cursors = auth.cursors if auth.epoch == epoch else {}
         page = _Page(cursors)
         for task_id in grant.task_ids:
-            page.add(self._registry.get(task_id))
+            page.add(self.registry.get(task_id))
         more = False
         for finished in (False, True):
-            tasks, following = self._registry.list(
+            tasks, following = self.registry.list(
                 user_id=grant.user_id, groups=grant.groups, limit=MAX_SNAPSHOT_TASKS, finished=finished
             )
             for task in tasks:  # all of them: after one that finds no room, a smaller one may
@@ -85,7 +85,7 @@ class Commands:
             more |= following is not None
         removed, owed = [], []
         for task_id in auth.cursors:
-            known = self._registry.get(task_id)
+            known = self.registry.get(task_id)
             if known is None or not grant.may_view(known):
                 removed.append(task_id)
             elif task_id not in page.seen and known.version != cursors.get(task_id):
@@ -102,7 +102,7 @@ class Commands:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_SNAPSHOT_TASKS:
             raise InvalidValue("limit", f"a whole number from 1 to {MAX_SNAPSHOT_TASKS}")
         while True:
-            tasks, following = self._registry.list(
+            tasks, following = self.registry.list(
                 user_id=grant.user_id, groups=grant.groups, limit=limit, before=before
             )
             page = _Page({})
@@ -113,7 +113,7 @@ class Commands:
 
     def visible(self, grant: Grant, task_id: Any) -> Task:
         """A task that the grant may see. Raises `TaskNotFound`, the same for someone else's and for none."""
-        task = self._registry.get(task_id) if isinstance(task_id, str) else None
+        task = self.registry.get(task_id) if isinstance(task_id, str) else None
         if task is None or not grant.may_view(task):
             raise TaskNotFound(str(task_id)[:128], "No such task, or not one you may see.")
         return task
@@ -127,11 +127,11 @@ class Commands:
 
     def cancel(self, grant: Grant, task_id: Any) -> Task:
         """Ask a task of one's own to stop."""
-        return self._registry.request_cancel(self.controlled(grant, task_id).task_id)
+        return self.registry.request_cancel(self.controlled(grant, task_id).task_id)
 
     def remove(self, grant: Grant, task_id: Any) -> Removed:
         """Take a finished task of one's own out of the registry."""
-        return self._registry.remove(self.controlled(grant, task_id).task_id)
+        return self.registry.remove(self.controlled(grant, task_id).task_id)
 
     # Commands.
 
@@ -148,7 +148,7 @@ class Commands:
             raise InvalidValue("outputs", f"more streams than the {MAX_STREAMS} that a task may have")
         denied: list[str] = []
         for task_id in dict.fromkeys([*request.task_ids, *wanted]):
-            task = self._registry.get(task_id)
+            task = self.registry.get(task_id)
             if task_id not in grant.task_ids and (task is None or not grant.may_view(task)):
                 denied.append(task_id)
         allowed = [task_id for task_id in dict.fromkeys(request.task_ids) if task_id not in denied]
@@ -156,19 +156,19 @@ class Commands:
         if len(rooms) > MAX_ROOMS:
             raise LimitReached(f"A viewer may be in {MAX_ROOMS} rooms; unsubscribe some tasks.")
         self._hub.enter(viewer, allowed)  # join, then read: the other order loses changes
-        page = _Page(request.cursors if request.epoch == self._registry.epoch else {})
+        page = _Page(request.cursors if request.epoch == self.registry.epoch else {})
         for task_id in allowed:
-            task = self._registry.get(task_id)
+            task = self.registry.get(task_id)
             if task is None or grant.may_view(task):  # the id may have come back as somebody else's meanwhile
                 page.add(task)
         self._hub.owe(viewer, page.refused)
-        known = request.epoch == self._registry.epoch  # offsets of a former life begin anew
-        with self._registry.at_hand([protocol.task_room(task_id) for task_id in wanted if task_id not in denied]):
+        known = request.epoch == self.registry.epoch  # offsets of a former life begin anew
+        with self.registry.at_hand([protocol.task_room(task_id) for task_id in wanted if task_id not in denied]):
             for task_id, offsets in wanted.items():
                 if task_id not in denied:
                     offsets = {name: offset if known else 0 for name, offset in offsets.items()}
                     self._hub.resume(viewer, task_id, offsets)
-        return {"epoch": self._registry.epoch, "tasks": page.tasks, "denied": denied}
+        return {"epoch": self.registry.epoch, "tasks": page.tasks, "denied": denied}
 
     def _unsubscribe(self, viewer: Viewer, message: Any) -> Answer:
         request = parse(UnsubscribeRequest, message)
@@ -180,7 +180,7 @@ class Commands:
 
     def _list(self, viewer: Viewer, message: Any) -> Answer:
         request = parse(ListRequest, message)
-        return {"epoch": self._registry.epoch, **self.list(viewer.grant, request.limit, request.before)}
+        return {"epoch": self.registry.epoch, **self.list(viewer.grant, request.limit, request.before)}
 
     def _remove(self, viewer: Viewer, message: Any) -> Answer:
         removed = self.remove(viewer.grant, parse(TaskRequest, message).task_id)

@@ -26,7 +26,7 @@ from .. import values
 from ..auth import Grant
 from ..concurrency import Concurrency, native_lock, patched_mode
 from ..config import Config
-from ..errors import ConfigError, InvalidValue, LimitReached, TicketInvalid, Unauthenticated
+from ..errors import ConfigError, InvalidValue, LimitReached, RegistryUnavailable, TicketInvalid, Unauthenticated
 from ..hub import Hub
 from ..keys import WorkerGrant
 from ..registry.base import Registry
@@ -91,6 +91,7 @@ def blueprint(deps: Deps) -> Blueprint:
         made.add_url_rule(rule, endpoint, resource(handlers, check), methods=METHODS)
 
     add("/v1/healthz", "healthz", {"GET": _alive}, None)
+    add("/v1/readyz", "readyz", {"GET": api.ready}, None)
     add("/v1/tasks", "tasks", {"GET": api.list, "POST": ingest.create}, api.check)
     changes = {"GET": api.show, "DELETE": api.remove, "PATCH": ingest.update}
     add("/v1/tasks/<task_id>", "task", changes, api.check)
@@ -117,7 +118,7 @@ class _Api:
         self._registry = deps.registry
         self._hub = deps.hub
         self._commands = deps.commands
-        self._mode = deps.concurrency.mode
+        self._concurrency = deps.concurrency
         self._authorise = deps.authorise
         self._ingest = deps.ingest
         self._waits = _Waits()
@@ -127,6 +128,11 @@ class _Api:
         refuse_multiprocess(request.environ, self._config)
         if not self._from_worker():  # who may well know us by another host name; and no browser sends a key by itself
             check_origin(request.environ, self._config)
+
+    def ready(self) -> Response:
+        """Whether tasks can be read and changed now, for what decides where requests go. Asks nobody who it is."""
+        self._registry.check()
+        return json({"ok": True})
 
     def list(self) -> Response:
         limit = request.args.get("limit") or "50"
@@ -159,7 +165,7 @@ class _Api:
                 self._waits.add(wait, MAX_WAITS)
                 parking.append((task_id, seconds, wait))
                 return Response(status=204)
-            if self._mode == "threading":
+            if self._concurrency.mode == "threading":
                 most = max(1, self._config.request_threads // 2)
                 self._waits.add(wait, most, " (half of REALTIME_REQUEST_THREADS)")
                 self._hub.wait(task_id, seconds, wait)
@@ -217,7 +223,10 @@ class _Api:
 
     def _newer(self, task_id: str, epoch: str, version: int) -> Callable[[], bool]:
         def newer() -> bool:
-            task = self._registry.get(task_id)
+            if self._registry.reads_wait:  # a parked wait asks on the hub's thread
+                task = self._concurrency.execute(lambda: self._registry.get(task_id))
+            else:
+                task = self._registry.get(task_id)
             return task is None or task.epoch != epoch or task.version > version
 
         return newer
@@ -233,7 +242,10 @@ class _Wait:
         self.who = who
 
     def __call__(self) -> bool:
-        return self._newer()
+        try:
+            return self._newer()
+        except RegistryUnavailable:  # the view is asked again, and says so
+            return True
 
 
 class _Waits:

@@ -24,12 +24,13 @@ from ..concurrency import Concurrency, EventletConcurrency, patched_mode, server
 from ..config import Config
 from ..errors import ConfigError, InvalidValue, LimitReached, RealtimeError, ServerStopping, Unauthenticated
 from ..hub import Hub, Viewer
-from ..protocol import MAX_MESSAGE_BYTES, TASKS_SNAPSHOT, ConnectAuth, parse
+from ..protocol import MAX_MESSAGE_BYTES, ConnectAuth, parse
 from . import endings, farewell, seams
 from .commands import Commands
 from .origin import Environ, behind_proxies, check_origin
 from .polling import may_poll, take_posts
 from .processes import refuse_multiprocess
+from .reachability import Reachability
 from .unwatched import Unwatched
 
 log = logging.getLogger("realtime")
@@ -101,6 +102,7 @@ class SocketIOTransport:
                 self.sockets = seams.push_sockets(self._server, concurrency, self._upgraded)
                 hub.on_sweep.append(self.sockets.sweep)
         self._take_over()
+        self._reachability = Reachability(hub, commands, concurrency, self._send)
         hub.close_viewer = self.close
         hub.on_sweep.append(self._sweep)
 
@@ -264,13 +266,11 @@ class SocketIOTransport:
         self._let_go(connection)
         session, manager = viewer.session, self._server.manager
         try:
-            # It is in its rooms, and is read for now: a change in between is told twice, never lost.
-            snapshot, owed = self._ask(lambda: self._commands.snapshot(viewer.grant, auth))
+            first = self._reachability.read(viewer.grant, auth)
             # Nothing precedes the answer: only then does python-socketio know of the session, for a host's broadcasts.
             self._send(connection, socketio_packet.CONNECT, {"sid": session})
             manager.basic_enter_room(session, self._namespace, None, eio_sid=connection)
-            self._send(connection, socketio_packet.EVENT, [TASKS_SNAPSHOT, snapshot])
-            self._hub.open(viewer, owed)
+            self._reachability.begin(viewer, auth, first)
             self._socket(connection)
         except BaseException:  # `_Gone` too: in these last steps, too early for `_handle_close` to find it
             self._hub.leave(session)

@@ -149,3 +149,84 @@ def test_a_long_poll_is_answered_when_another_process_changes_the_task(
             ended = worker.complete("a", None)
     ((status, body),) = answers
     assert (status, json.loads(body)) == (200, ended.as_dict())
+
+
+def states(viewer: Viewer) -> list[str]:
+    """What the server has said of its store, in order."""
+    return [payload["state"] for event, payload in viewer.events if event == "server_state"]
+
+
+def ready(server: Remote) -> int:
+    return server.request("GET", "/realtime/v1/readyz")[0]
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_viewers_are_told_that_the_store_is_away_and_is_back(
+    server_process: StartServer, store: StoreServer, worker: RedisRegistry, transport: str
+) -> None:
+    """Paused, it makes pages stale and the server not ready; what viewers ask for is refused in words. Who comes
+    meanwhile is told the same, and gets its snapshot when the store goes on; nobody has to connect again."""
+    server = start(server_process, store)
+    worker.create(NewTask("a", "ada"))
+    with watching(server.url, "ada", transport) as before:
+        before.wait_for_task("a", status="processing")
+        assert ready(server) == 200
+        store.send_signal(signal.SIGSTOP)
+        try:
+            before.wait_for(lambda: states(before) == ["stale"], "stale")
+            assert ready(server) == 503
+            refusal = before.ask("cancel_task", task_id="a")
+            assert refusal["error"]["code"] == "unavailable"
+            during = Viewer(server.url, "ada").connect(first="server_state")
+            assert [event for event, _ in during.events] == ["server_state"]
+            assert states(during) == ["stale"]
+        finally:
+            store.send_signal(signal.SIGCONT)
+        try:
+            for viewer in (before, during):
+                viewer.wait_for_event("server_state", lambda payload: payload["state"] == "live")
+                assert states(viewer) == ["stale", "live"]
+            assert ready(server) == 200
+            names = [event for event, _ in during.events]
+            assert names.index("tasks_snapshot") < len(names) - 1 - names[::-1].index("server_state")
+            worker.complete("a", None)
+            for viewer in (before, during):
+                viewer.wait_for_task("a", status="completed")
+                assert viewer.count("disconnect") == 0
+        finally:
+            during.close()
+
+
+def test_a_viewer_that_comes_before_the_outage_is_noticed_is_told_too(
+    server_process: StartServer, store: StoreServer, worker: RedisRegistry
+) -> None:
+    """Its snapshot cannot be read: it is not refused, and has it once the store answers."""
+    server = start(server_process, store)
+    worker.create(NewTask("a", "ada"))
+    store.send_signal(signal.SIGSTOP)
+    try:
+        viewer = Viewer(server.url, "ada").connect(first="server_state")
+        assert states(viewer)[:1] == ["stale"]
+    finally:
+        store.send_signal(signal.SIGCONT)
+    try:
+        viewer.wait_for(lambda: states(viewer)[-1] == "live", "live")
+        assert viewer.tasks["a"]["status"] == "processing"
+        assert viewer.count("tasks_snapshot") == 1
+    finally:
+        viewer.close()
+
+
+def test_a_server_that_nobody_watches_on_is_not_ready_while_the_store_is_away(
+    server_process: StartServer, store: StoreServer
+) -> None:
+    """It finds out when it is asked; a store that is started again is found, too. The answer names no address."""
+    server = start(server_process, store)
+    assert ready(server) == 200
+    store.kill()
+    status, body = server.request("GET", "/realtime/v1/readyz")
+    assert (status, json.loads(body)["error"]["code"]) == (503, "unavailable")
+    assert str(store.socket) not in body
+    assert server.request("GET", "/realtime/v1/healthz")[0] == 200
+    store.start()
+    remote.wait_until(lambda: ready(server), lambda status: status == 200)

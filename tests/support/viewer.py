@@ -44,14 +44,15 @@ class Viewer:
         auth: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
         also: tuple[str, ...] = (),
+        first: str = "tasks_snapshot",
     ) -> Viewer:
-        """Connect and wait for the first snapshot. ``also`` are other namespaces. AssertionError with the refusal."""
+        """Connect and wait for the ``first`` event. ``also`` are other namespaces. AssertionError with the refusal."""
         # Several spaces at once: the client waits for all of them, or for the refusal of one.
         self.client.connect(
             self._url, namespaces=[NAMESPACE, *also], transports=list(transports or ("websocket",)), auth=auth,
             headers=headers or {}, wait_timeout=PATIENCE,
         )  # fmt: skip
-        self.wait_for_event("tasks_snapshot")
+        self.wait_for_event(first)
         return self
 
     def connect_refused(self, *transports: str, **more: Any) -> Any:

@@ -390,6 +390,28 @@ class TestParking:
         response = site.get(path, user, realtime__park=parked, **options)
         return response.status_code, parked
 
+    def test_a_wait_ends_when_the_store_goes_away(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The view is asked again, and says why. A store that must be waited for is not asked on the hub's thread."""
+        site.task()
+        ((_, _, unless),) = self.park(site)[1]
+        asked: list[Callable[[], Any]] = []
+
+        def execute(ask: Callable[[], Any]) -> Any:
+            asked.append(ask)
+            return ask()
+
+        monkeypatch.setattr(site.registry, "reads_wait", True, raising=False)
+        monkeypatch.setattr(site.concurrency, "execute", execute)
+        assert unless() is False
+        assert len(asked) == 1
+
+        def away(task_id: str) -> None:
+            raise RegistryUnavailable("The store is away.")
+
+        monkeypatch.setattr(site.registry, "get", away)
+        assert unless() is True
+        assert error(site.get("/v1/tasks/a"))[:2] == (503, "unavailable")
+
     def test_a_view_that_would_wait_leaves_that_to_the_server(self, site: Site) -> None:
         """It says what for, how long, and what to ask."""
         site.task()
@@ -635,6 +657,17 @@ class TestOrigins:
 
 
 class TestHealth:
+    def test_it_says_whether_its_store_is_in_reach(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is ready as long as tasks can be read and changed; alive all the same."""
+        assert site.get("/v1/readyz", None).json == {"ok": True}
+
+        def away() -> None:
+            raise RegistryUnavailable("The store is away.")
+
+        monkeypatch.setattr(site.registry, "check", away)
+        assert error(site.get("/v1/readyz", None)) == (503, "unavailable", "The store is away.")
+        assert site.get("/v1/healthz", None).status_code == 200
+
     def test_it_says_that_it_lives_and_nothing_else(self, tmp_path: Path) -> None:
         """To anybody, from anywhere, by any name: probes know no host and no user."""
         site = Site(tmp_path, Config(allowed_hosts=("app.example",)))

@@ -66,6 +66,18 @@ def test_an_address_says_how_to_connect(url: str, kind: type, expected: dict[str
     assert pool.connection_kwargs["socket_timeout"] == pool.connection_kwargs["socket_connect_timeout"] == 0.5
 
 
+def test_an_address_says_how_long_to_wait() -> None:
+    """For an answer, for a connection, and for a sign of life."""
+    link = Link("redis://h/1?timeout=0.25&prefix=app", 9.0)
+    given = link.client.connection_pool.connection_kwargs
+    assert (link.timeout, given["socket_timeout"], given["socket_connect_timeout"], given["db"]) == (
+        0.25,
+        0.25,
+        0.25,
+        1,
+    )
+
+
 @pytest.mark.parametrize("scheme", ["redis+sentinel", "valkey+sentinel"])
 def test_an_address_of_sentinels_names_a_service(scheme: str) -> None:
     """Several sentinels, the service, the database, and the login of the service."""
@@ -88,6 +100,10 @@ def test_an_address_of_sentinels_names_a_service(scheme: str) -> None:
         "redis://u:secret@h?prefix=",
         "redis://u:secret@h?prefix={a}",
         "redis://u:secret@h?db=first",
+        "redis://u:secret@h?timeout=soon",
+        "redis://u:secret@h?timeout=0",
+        "redis://u:secret@h?timeout=61",
+        "redis://u:secret@h?timeout=nan",
         "nowhere://u:secret@h",
     ],
 )

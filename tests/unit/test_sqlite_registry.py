@@ -449,10 +449,13 @@ def test_progress_goes_on_without_the_disk(
     until(lambda: registry._journal.problem)
     for _ in range(2):
         registry.expire()
+    with pytest.raises(RegistryUnavailable, match="cannot be written now"):
+        registry.check()
     gate.error = None
     until(lambda: read(path, "SELECT message, current FROM tasks") == [("On", 4)])
     assert read(path, "SELECT data FROM output") == [(b"text",)]
     until(lambda: registry._journal.problem is None)
+    registry.check()
     registry.expire()
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ["database or disk is full", ""]
 

@@ -160,7 +160,8 @@ class Feed:
                 self._follow(connection, bell)
             except (redis.exceptions.RedisError, RegistryUnavailable, OSError) as error:
                 if self.reachable is not False and not self._closed:
-                    _log.warning("The task store is out of reach (%s); what is missed meanwhile follows.", error)
+                    why = error.__cause__ or error
+                    _log.warning("The task store is out of reach (%s); what is missed meanwhile follows.", why)
                 self._say(False)
             except Exception:
                 _log.exception("Listening to the task store failed; it goes on.")
@@ -175,8 +176,9 @@ class Feed:
 
     def _say(self, reachable: bool) -> None:
         if reachable is not self.reachable:
-            self.reachable = reachable
-            self._tell.reachable(reachable)
+            before, self.reachable = self.reachable, reachable
+            if before is not None or not reachable:  # that it is there at first is no news
+                self._tell.reachable(reachable)
 
     def _follow(self, connection: Any, bell: Bell) -> None:
         """Listen until the connection ends, which raises."""

@@ -6,6 +6,7 @@ nonce by which its script knows it again when the answer to it was lost.
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -24,15 +25,17 @@ from .. import schemes
 from .keys import Keys
 
 SCRIPTS: Final = ("open", "register", "create", "store", "remove", "settle", "due", "append", "read")
+#: Seconds: the longest time limit. A request waits for as long, and viewers learn no sooner that the store is away.
+MAX_TIMEOUT: Final = 60.0
 _T = TypeVar("_T")
 
 
 class Link:
-    """``timeout`` is in seconds: of one answer, and of making a connection. Nothing is opened before the first call."""
+    """``timeout`` is in seconds, unless the address says it: of one answer, and of making a connection. Nothing is
+    opened before the first call."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        self._timeout = timeout
-        self.client, prefix, database = _client(url, timeout, self._greet)
+        self.client, prefix, database, self.timeout = _client(url, timeout, self._greet)
         self.keys = Keys(prefix, database)
         self._scripts = {name: self.client.register_script(_source(name)) for name in SCRIPTS}
         #: The run id of the server that the last connection was made to.
@@ -165,16 +168,16 @@ def _run_id(info: bytes) -> str:
 
 
 def _unavailable(error: Exception) -> RegistryUnavailable:
-    # The text of a connection error names hosts and ports, never a password.
-    return RegistryUnavailable(f"The task store cannot be reached now ({type(error).__name__}: {error}).")
+    # Clients read this too: hosts and ports are in the error that it comes from, for the log.
+    return RegistryUnavailable(f"The task store cannot be reached now ({type(error).__name__}).")
 
 
 def _source(name: str) -> str:
     return files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
 
 
-def _client(url: str, timeout: float, greet: Callable[[Any], None]) -> tuple[Any, str, int]:
-    """The client of an address, its prefix and its database. Raises `ConfigError`."""
+def _client(url: str, timeout: float, greet: Callable[[Any], None]) -> tuple[Any, str, int, float]:
+    """The client of an address, its prefix, its database, and its time limit. Raises `ConfigError`."""
     parts = urlsplit(url)
     scheme = parts.scheme.replace("valkey", "redis")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -185,6 +188,7 @@ def _client(url: str, timeout: float, greet: Callable[[Any], None]) -> tuple[Any
         )
     if not prefix or set(prefix) & set("{}* \n"):
         raise ConfigError("The prefix in REALTIME_REGISTRY is one or more letters without braces and blanks.")
+    timeout = _seconds(query.pop("timeout", None), timeout)
     options: dict[str, Any] = {
         "socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2, "retry": Retry(NoBackoff(), 0),
         "redis_connect_func": greet,
@@ -201,7 +205,17 @@ def _client(url: str, timeout: float, greet: Callable[[Any], None]) -> tuple[Any
             f"REALTIME_REGISTRY is no address of a task store: {parts.scheme}://… cannot be read "
             f"({type(error).__name__})."
         ) from None
-    return client, prefix, database
+    return client, prefix, database, timeout
+
+
+def _seconds(text: str | None, default: float) -> float:
+    try:
+        seconds = default if text is None else float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 < seconds <= MAX_TIMEOUT:
+        raise ConfigError(f"The timeout in REALTIME_REGISTRY is a number of seconds above 0, up to {MAX_TIMEOUT:g}.")
+    return seconds
 
 
 def _sentinel(netloc: str, path: str, query: dict[str, str], options: dict[str, Any]) -> Any:

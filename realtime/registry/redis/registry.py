@@ -34,7 +34,8 @@ _BATCH: Final = 256
 
 
 class RedisRegistry(Registry):
-    """See `Registry`. ``retention`` is in seconds, ``timeout`` too: of one answer of the server.
+    """See `Registry`. ``retention`` is in seconds, ``timeout`` too: of one answer of the server, unless the address
+    says it (``?timeout=0.5``). What ``?prefix=shop`` says is how all names begin that are given to things there.
 
     ``clock`` takes the place of the server's (for tests). Every method may raise `RegistryUnavailable`.
     """
@@ -54,7 +55,6 @@ class RedisRegistry(Registry):
         self._keys = self._link.keys
         self._retention = retention
         self._output_tail = output_tail
-        self._timeout = timeout
         self._clock = clock
         self.nonces = Nonces()
         self._records = Records(self._link)
@@ -65,7 +65,7 @@ class RedisRegistry(Registry):
                 self._tell_change, self._tell_output, self._tell_removed, lambda task_id: self.pinned(task_id),
                 self._tell_epoch, self._tell_reachable, self.expire,
             ),
-            tail=output_tail, timeout=timeout,
+            tail=output_tail, timeout=self._link.timeout,
         )  # fmt: skip
         self._link.on_epoch = lambda epoch: self._feed.wake()
 
@@ -143,7 +143,7 @@ class RedisRegistry(Registry):
         What this process last knew will mostly do, and saves a read; but only what was read now may say that nothing is
         to be done, or nothing can be.
         """
-        over = time.monotonic() + self._timeout
+        over = time.monotonic() + self._link.timeout
         known, fresh = self._records.last(task_id), False
         for attempt in itertools.count(1):
             if known is None:
@@ -334,7 +334,7 @@ class RedisRegistry(Registry):
             self.watch(room)
         try:
             if self._feed.running:
-                self._feed.wait_for(rooms, self._timeout)
+                self._feed.wait_for(rooms, self._link.timeout)
             yield
         finally:
             for room in rooms:
@@ -343,6 +343,16 @@ class RedisRegistry(Registry):
     def sweep(self) -> None:
         if not self._feed.running:  # else its thread does, which may wait
             self.expire()
+
+    @property
+    def reachable(self) -> bool:  # type: ignore[override]  # the feed knows
+        return self._feed.reachable is not False
+
+    def check(self) -> None:
+        if not self._feed.running:
+            self._link.look()
+        elif not self.reachable:
+            raise RegistryUnavailable("The task store is out of reach.")
 
     @property
     def local(self) -> Local:
