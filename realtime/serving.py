@@ -49,7 +49,8 @@ AT_ONCE: Final = 32
 _INHERITED: Final = {"TCP_NODELAY": 1, "TCP_DEFER_ACCEPT": 1}
 #: Seconds without a byte after which a connection that is in the middle of a request is closed.
 SOCKET_TIMEOUT: Final = 65.0
-#: Seconds that the head of a request may take from its first byte on, and a short body; however it comes.
+#: Seconds that a request's head and a short body may take, however they come: from the first byte on, and for the first
+#: request of a connection from the beginning.
 REQUEST_TIMEOUT = 20.0
 #: A body of up to so many bytes is read before the app is called, so that a slow sender holds no native thread.
 SHORT_BODY: Final = 64 * 1024
@@ -144,12 +145,14 @@ class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet
 
     _detached = False
     _late: Any = None
+    _asked = False
 
     def _read_request_line(self) -> bytes:
         # Between two requests a connection may rest. One byte now and then would keep it for days.
         with contextlib.suppress(ConnectionError, ValueError):
-            if self.rfile.peek(1):
+            if not self._asked or self.rfile.peek(1):
                 self._late = eventlet.Timeout(REQUEST_TIMEOUT)
+        self._asked = True
         return super()._read_request_line()  # type: ignore[no-any-return]
 
     def handle_one_request(self) -> None:

@@ -68,6 +68,12 @@ def test_a_request_that_comes_byte_by_byte_is_ended(what: str, strict: Remote) -
         viewer.wait_for_task(strict.create("ada"))
 
 
+def test_who_connects_and_asks_for_nothing_is_ended(strict: Remote) -> None:
+    """Such a connection costs a descriptor, and anybody can make them."""
+    with raw.connect(strict) as connection:
+        assert is_ended(connection)
+
+
 def test_a_slow_body_holds_no_thread(strict: Remote) -> None:
     """More slow senders than threads; all others are answered meanwhile."""
     with contextlib.ExitStack() as stack:
