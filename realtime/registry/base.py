@@ -13,6 +13,7 @@ import msgspec
 
 from ..errors import InvalidValue, RealtimeError, TaskAlreadyFinished, TaskNotFound
 from ..task import NewTask, Task, TaskFailure
+from .notes import Notes
 from .output import Piece
 
 _log = logging.getLogger("realtime")
@@ -116,6 +117,8 @@ class Registry(ABC):
     waits = False
     #: Whether reading waits for a network, too: then only `local`, `watch` and `unwatch` are for the hub's thread.
     reads_wait = False
+    #: What the servers of a shared store note for each other; None where one process serves.
+    notes: Notes | None = None
 
     @abstractmethod
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:

@@ -2,24 +2,35 @@
 
 A worker that has not heard the answer cannot know whether its change was made. It asks again with the same key, and
 is given the answer of the first time. Kept are answers that tell of a change; a request that was refused has changed
-nothing, and is made anew. What is kept is bounded in number, bytes and time, and is this process's own.
+nothing, and is made anew. What is kept is bounded in number, bytes and time. Where several servers share a store they
+share the answers too (`SharedIdempotency`), for a shorter time: there the bound on their number is their age alone.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import re
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
 
 from ..concurrency import native_lock
-from ..errors import IdempotencyKeyInUse, IdempotencyKeyReused, InvalidValue
+from ..errors import IdempotencyKeyInUse, IdempotencyKeyReused, InvalidValue, RegistryUnavailable
+from ..registry.notes import Notes
 
 #: Answers kept, their bytes, and for how many seconds.
 MAX_ANSWERS: Final = 10_000
 MAX_BYTES: Final = 16 * 1024 * 1024
 KEPT: Final = 600.0
+
+#: Seconds that a shared store keeps an answer, and that a request is taken to be under way there: its server may die.
+SHARED: Final = 120.0
+UNDER_WAY: Final = 30.0
 
 _TEXT: Final = re.compile(r"[!-~]{1,255}")
 
@@ -39,8 +50,21 @@ class _Kept(NamedTuple):
     size: int
 
 
+class Memory(Protocol):
+    """Remembers answers."""
+
+    def once(
+        self, who: str, key: str, fingerprint: bytes, ask: Callable[[], tuple[Answer, bool]]
+    ) -> tuple[Answer, bool]:
+        """The answer to a request, and whether it is one of before. ``ask`` makes it, and says whether to keep it.
+
+        ``who`` and ``key`` name the request, ``fingerprint`` is all that it consists of. Raises `IdempotencyKeyReused`,
+        `IdempotencyKeyInUse`, `InvalidValue` for a text that is no key, and what ``ask`` raises.
+        """
+
+
 class Idempotency:
-    """Remembers answers. ``clock`` is monotonic, in seconds."""
+    """The memory of one process. ``clock`` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -53,15 +77,8 @@ class Idempotency:
     def once(
         self, who: str, key: str, fingerprint: bytes, ask: Callable[[], tuple[Answer, bool]]
     ) -> tuple[Answer, bool]:
-        """The answer to a request, and whether it is one of before. ``ask`` makes it, and says whether to keep it.
-
-        ``who`` and ``key`` name the request, ``fingerprint`` is all that it consists of. Raises `IdempotencyKeyReused`,
-        `IdempotencyKeyInUse`, `InvalidValue` for a text that is no key, and what ``ask`` raises.
-        """
-        if len(key) > 1 and key.startswith('"') and key.endswith('"'):
-            key = key[1:-1]
-        if _TEXT.fullmatch(key) is None:
-            raise InvalidValue("Idempotency-Key", "1 to 255 visible ASCII characters are needed")
+        """See `Memory`."""
+        key = _key(key)
         place = who, key
         with self._lock:
             self._forget()
@@ -97,3 +114,54 @@ class Idempotency:
                 break
             self._kept.popitem(last=False)
             self._bytes -= oldest.size
+
+
+class SharedIdempotency:
+    """The memory of the servers of one store. A store that is away lets nothing with a key through."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+
+    def once(
+        self, who: str, key: str, fingerprint: bytes, ask: Callable[[], tuple[Answer, bool]]
+    ) -> tuple[Answer, bool]:
+        """See `Memory`. Raises `RegistryUnavailable` besides."""
+        name = hashlib.sha256(msgspec.json.encode((who, _key(key)))).hexdigest()
+        claim = msgspec.msgpack.encode(_Note(fingerprint, secrets.token_bytes(8)))
+        found = self._notes.claim(name, claim, UNDER_WAY)
+        if found != claim:
+            note = _NOTES.decode(found)
+            if note.fingerprint != fingerprint:
+                raise IdempotencyKeyReused
+            if note.answer is None:
+                raise IdempotencyKeyInUse
+            return note.answer, True
+        keep = False
+        try:
+            answer, keep = ask()
+        finally:
+            # What was made is made: whoever asks again while the store is away is told that it is under way.
+            with contextlib.suppress(RegistryUnavailable):
+                if keep:
+                    self._notes.write(name, msgspec.msgpack.encode(_Note(fingerprint, b"", answer)), SHARED)
+                else:
+                    self._notes.drop(name)
+        return answer, False
+
+
+class _Note(msgspec.Struct, frozen=True, array_like=True):
+    fingerprint: bytes
+    #: Tells the claims of two that ask the same at once.
+    nonce: bytes
+    answer: Answer | None = None
+
+
+_NOTES: Final = msgspec.msgpack.Decoder(_Note)
+
+
+def _key(text: str) -> str:
+    if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+        text = text[1:-1]
+    if _TEXT.fullmatch(text) is None:
+        raise InvalidValue("Idempotency-Key", "1 to 255 visible ASCII characters are needed")
+    return text

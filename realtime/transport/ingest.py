@@ -31,7 +31,7 @@ from ..registry.conditional import When
 from ..task import NewTask, Task
 from . import answers
 from .answers import bearer, json
-from .idempotency import Answer, Idempotency
+from .idempotency import Answer, Idempotency, Memory, SharedIdempotency
 from .requests import (
     MAX_BODY,
     OPERATIONS,
@@ -65,7 +65,8 @@ class Ingest:
         self._creating = _Creating(registry)
         self._operations = Operations(registry, config, _nobody)
         self._creations = Operations(self._creating, config, _nobody)  # type: ignore[arg-type]  # creates only
-        self._idempotency = Idempotency()
+        notes = registry.notes
+        self._idempotency: Memory = Idempotency() if notes is None else SharedIdempotency(notes)
         self._max_body = max(MAX_BODY, 2 * config.max_result)
 
     @property

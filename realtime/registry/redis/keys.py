@@ -56,6 +56,10 @@ class Keys:
         the removal, a blank and the task's id."""
         return f"{{{self._prefix}}}:gone:{room}"
 
+    def note(self, name: str) -> str:
+        """A string: see `Notes`. No task's id has a slash."""
+        return f"{self._prefix}:{{/{name}}}"
+
     def channel(self, room: str) -> str:
         """Where the news of a room are told."""
         return self._channels + room

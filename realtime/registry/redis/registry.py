@@ -23,6 +23,7 @@ from .keys import rooms_of, rooms_with_lists
 from .link import Link
 from .lists import Lists, Member, Shelf
 from .nonces import Nonces
+from .notes import RedisNotes
 from .records import Known, Records
 
 #: Milliseconds that the server itself keeps a finished task beyond its retention, in case nobody takes it out.
@@ -57,6 +58,7 @@ class RedisRegistry(Registry):
         self._output_tail = output_tail
         self._clock = clock
         self.nonces = Nonces()
+        self.notes = RedisNotes(self._link)
         self._records = Records(self._link)
         self._lists = Lists(self._link, self._records.read_many, self._now, max_tasks, max_tasks_per_user, retention)
         self._feed = Feed(
