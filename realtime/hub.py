@@ -127,6 +127,8 @@ class Hub:
 
     def start(self) -> None:
         """Start the flusher, unless it runs or has been stopped. Called on the hub thread."""
+        if self._running:
+            return
         with self._lock:
             if self._running or self._stopped:
                 return

@@ -132,9 +132,14 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def parse(kind: type[_T], message: Any) -> _T:
-    """Read a viewer's message. Raises `InvalidValue` that names the field; never anything else."""
+    """Read a viewer's message (which may be read already, but for its bounds).
+
+    Raises `InvalidValue` that names the field; never anything else.
+    """
+    if message is None:
+        message = {}
     try:
-        request = msgspec.convert(message if message is not None else {}, kind, strict=True)
+        request: _T = message if type(message) is kind else msgspec.convert(message, kind, strict=True)
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:
         text, _, path = str(error).partition(" - at ")
         raise InvalidValue(path.strip("`").removeprefix("$.") or "message", text) from None

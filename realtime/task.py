@@ -335,6 +335,11 @@ def _moment_or_none(seconds: float | None) -> datetime | None:
     return None if seconds is None else _moment(seconds)
 
 
+def timestamp(seconds: float) -> str:
+    """Seconds since 1970 as RFC 3339 text in UTC, to the microsecond."""
+    return _time(seconds)[1:-1]
+
+
 def _time(seconds: float) -> str:
     second, rest = divmod(int(seconds * 1e6 + 0.5), 1_000_000)
     return f'"{_second(second)}.{rest:06d}Z"'

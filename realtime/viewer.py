@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from .auth import Grant
+from .errors import LimitReached
 from .frames import Batch
 from .registry.base import Removed
 
@@ -58,3 +60,13 @@ class Viewer:
         self.hidden = False
         self.tokens = 0.0
         self.tokens_at = 0.0
+
+    def spend(self, rate: float, burst: float) -> None:
+        """Count a request: ``rate`` a second, and ``burst`` at once after a quiet time. Raises `LimitReached`."""
+        now, tokens = time.monotonic(), burst
+        if self.tokens_at:
+            tokens = min(burst, self.tokens + (now - self.tokens_at) * rate)
+        self.tokens, self.tokens_at = tokens - 1, now
+        if tokens < 1:
+            self.tokens = 0.0
+            raise LimitReached(f"More than {rate:g} requests a second; this one was not done.")

@@ -6,8 +6,8 @@ and follows as ordinary pushes, or is on the next page.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ from ..protocol import (
 )  # fmt: skip
 from ..registry.base import Removed
 from ..registry.output import MAX_STREAMS
-from ..task import Task
+from ..task import Task, timestamp
 
 Answer = dict[str, Any]
 
@@ -93,7 +93,7 @@ class Commands:
         owed += [task_id for task_id in grant.task_ids if task_id in page.refused]
         snapshot = {
             "epoch": epoch, "user_id": grant.user_id, "tasks": page.tasks, "removed": removed,
-            "has_more": more, "server_time": _now(),
+            "has_more": more, "server_time": timestamp(time.time()),
         }  # fmt: skip
         return snapshot, owed
 
@@ -218,7 +218,3 @@ class _Page:
 
 def _wire(task: Task) -> msgspec.Raw:
     return msgspec.Raw(task.encode_push())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

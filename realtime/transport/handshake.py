@@ -13,7 +13,8 @@ import binascii
 import io
 import re
 import sys
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
 from .origin import Environ
 
@@ -37,7 +38,6 @@ class Handshakes:
         self._request = re.compile(
             rb"GET " + re.escape(path.encode()) + rb"\?(" + _QUERY + rb") HTTP/1\.1\r\n(" + _FIELDS + rb")\r\n"
         )
-        self._keys: dict[str, str] = {}
 
     def read(self, data: bytes) -> Environ | None:
         """The WSGI environ of a request, without what only its connection knows. None for any other request."""
@@ -58,16 +58,22 @@ class Handshakes:
             name, _, value = field.partition(":")
             value = value.strip(" ")
             raw.append((name, value))
-            environ["HTTP_" + name.replace("-", "_").upper()] = value
+            environ[_key(name)] = value
         if len(environ) != before + len(raw) or not _UNUSUAL.isdisjoint(environ):  # a name that comes twice
             return None
         environ["headers_raw"] = tuple(raw)
         return environ if _upgrades(environ) else None
 
 
+@lru_cache(256)
+def _key(name: str) -> str:
+    return "HTTP_" + name.replace("-", "_").upper()
+
+
+@lru_cache(16)
 def _begins(query: str) -> bool:
     """Whether it asks for a new session over a WebSocket, and for nothing else that Engine.IO knows of."""
-    asked = dict[str, Any]()
+    asked: dict[str, str] = {}
     for part in query.split("&"):
         name, _, value = part.partition("=")
         if name in asked:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -42,7 +41,7 @@ REQUEST_RATE, REQUEST_BURST = 50.0, 200.0
 #: What of a handshake's environ is of no use to a later request context.
 _HEAVY = ("wsgi.input", "wsgi.errors", "headers_raw")
 
-_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_auth: Final = msgspec.json.Decoder(ConnectAuth).decode
 
 #: What the packets begin with that carry no binary data.
 _TEXT: Final = frozenset("01234")
@@ -120,9 +119,11 @@ class SocketIOTransport:
 
     def _send(self, connection: str, kind: int, data: Any, id: int | None = None) -> None:
         prefix = f"{kind}{self._namespace}," + ("" if id is None else str(id))
-        packet = engineio_packet.Packet(engineio_packet.MESSAGE, prefix + msgspec.json.encode(data).decode())
-        with contextlib.suppress(EngineIOError):  # closed meanwhile
-            self._server.eio.send_packet(connection, packet)
+        packet = prefix.encode() + msgspec.json.encode(data)
+        if self.sockets is None or not self.sockets.tell(connection, packet):
+            with contextlib.suppress(EngineIOError):  # closed meanwhile
+                message = engineio_packet.Packet(engineio_packet.MESSAGE, packet.decode())
+                self._server.eio.send_packet(connection, message)
 
     # Connections.
 
@@ -221,7 +222,7 @@ class SocketIOTransport:
         if not data.startswith(self._connect) or connection in self._server._binary_packet:
             return False
         try:
-            auth = _decode_object(data[len(self._connect) :])
+            auth = _decode_auth(data[len(self._connect) :])
         except (msgspec.DecodeError, ValueError):
             return False
         self._handle_connect(connection, self._namespace, auth)
@@ -267,6 +268,7 @@ class SocketIOTransport:
         session, manager = viewer.session, self._server.manager
         try:
             first = self._reachability.read(viewer.grant, auth)
+            viewer.outbox = self._socket(connection).queue  # upgraded meanwhile, perhaps: then nothing had to be moved
             # Nothing precedes the answer: only then does python-socketio know of the session, for a host's broadcasts.
             self._send(connection, socketio_packet.CONNECT, {"sid": session})
             manager.basic_enter_room(session, self._namespace, None, eio_sid=connection)
@@ -329,7 +331,7 @@ class SocketIOTransport:
         if viewer is None:  # not admitted, or gone meanwhile
             return
         try:
-            self._spend(viewer)
+            viewer.spend(REQUEST_RATE, REQUEST_BURST)
             if not isinstance(data, list) or not data or not isinstance(data[0], str):
                 raise InvalidValue("event", "a name is missing")
             answer = self._ask(lambda: self._commands.answer(viewer, data[0], data[1] if len(data) > 1 else None))
@@ -340,16 +342,6 @@ class SocketIOTransport:
             answer = {"ok": False, "error": {"code": "internal", "message": "The server failed to answer."}}
         if id is not None:
             self._send(connection, socketio_packet.ACK, [answer], id)
-
-    def _spend(self, viewer: Viewer) -> None:
-        now = time.monotonic()
-        tokens = REQUEST_BURST
-        if viewer.tokens_at:
-            tokens = min(REQUEST_BURST, viewer.tokens + (now - viewer.tokens_at) * REQUEST_RATE)
-        viewer.tokens, viewer.tokens_at = tokens - 1, now
-        if tokens < 1:
-            viewer.tokens = 0.0
-            raise LimitReached(f"More than {REQUEST_RATE:g} requests a second; this one was not done.")
 
     def _handle_disconnect(self, session: str, *_reason: Any) -> None:
         viewer = self._hub.leave(session)

@@ -19,7 +19,7 @@ import msgspec
 from engineio import packet as engineio_packet
 from websockets.utils import accept_key
 
-from ..frames import packet_frame
+from ..frames import packet_frame, text_frame
 from .handshake import is_key
 from .polling import may_poll
 from .websocket import PushSocket, leave_response_to_us, run_soon
@@ -148,6 +148,16 @@ class PushSockets:
             b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(key).encode()
         )
         push._write(b"".join((answer, *frames)))
+
+    def tell(self, sid: str, packet: bytes) -> bool:
+        """Send a Socket.IO packet by a push socket, if the session has one and this is the hub's thread."""
+        engine = self._eio.sockets.get(sid)
+        push = None if engine is None else engine.queue
+        if not isinstance(push, PushSocket) or not self.concurrency.on_hub():
+            return False
+        if not push.closing:
+            push._write(text_frame(b"4" + packet))
+        return True
 
     def opened(self, engine: Any, environ: dict[str, Any]) -> None:
         """A session begins. Its signs of life are ours to ask for, on the monotonic clock, whatever its transport."""

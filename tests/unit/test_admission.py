@@ -11,6 +11,8 @@ import pytest
 from werkzeug.test import EnvironBuilder
 
 from realtime import Realtime
+from realtime.errors import InvalidValue
+from realtime.protocol import ConnectAuth, parse
 
 
 @pytest.fixture
@@ -50,8 +52,12 @@ def test_only_identify_takes_a_thread(app: flask.Flask, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "auth", ['{"ticket":"t","cursors":{"a":1}}', '{"a":NaN}', '{"big":1%s}' % ("0" * 80), "7{}", ""]
-)
+    "auth",
+    [
+        '{"ticket":"t","cursors":{"a":1}}', '{"a":NaN}', '{"big":1%s}' % ("0" * 80), "7{}", "",
+        '{"ticket":"t","ticket":"u","more":[{}]}', '{"output":false,"epoch":null}', "{}",
+    ],
+)  # fmt: skip
 def test_what_is_read_at_once_is_what_socketio_reads(
     auth: str, app: flask.Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,5 +69,20 @@ def test_what_is_read_at_once_is_what_socketio_reads(
     rt.transport._handle_message("c", f"0/tasks,{auth}")
     rt.transport._other_message("c", f"0/tasks,{auth}")
     assert len(found) == 2
-    assert repr(found[0]) == repr(found[1])
-    assert found[0][:2] == ("c", "/tasks")
+    first, second = (parse(ConnectAuth, given[2]) for given in found)
+    assert repr(first) == repr(second)
+    assert found[0][:2] == found[1][:2] == ("c", "/tasks")
+
+
+@pytest.mark.parametrize("auth", ['{"ticket":7}', '{"cursors":{"a":"b"}}', "[]", '{"cursors":{%s}}'])
+def test_what_is_wrong_in_it_is_said_by_name(auth: str, app: flask.Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever way reads it: the field that is wrong, or its bound."""
+    many = ",".join(f'"t{number}":1' for number in range(101))
+    rt = Realtime(app)
+    found: list[Any] = []
+    monkeypatch.setattr(rt.transport, "_handle_connect", lambda *given: found.append(given))
+    monkeypatch.setattr(rt.socketio.server, "_handle_connect", lambda *given: found.append(given))
+    rt.transport._handle_message("c", f"0/tasks,{auth.replace('%s', many)}")
+    ((_, _, data),) = found
+    with pytest.raises(InvalidValue):
+        parse(ConnectAuth, data)
