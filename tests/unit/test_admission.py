@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import engineio
+import engineio.socket
 import flask
 import pytest
 from werkzeug.test import EnvironBuilder
@@ -86,3 +87,28 @@ def test_what_is_wrong_in_it_is_said_by_name(auth: str, app: flask.Flask, monkey
     ((_, _, data),) = found
     with pytest.raises(InvalidValue):
         parse(ConnectAuth, data)
+
+
+def test_a_viewer_that_is_upgraded_while_its_snapshot_is_read_is_told_on(
+    app: flask.Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not known as a viewer before, so nobody moves it: what it is told goes where its connection is then."""
+    rt = Realtime(app)
+    rt.identify(lambda request: "ada")
+    server = rt.socketio.server
+    session = engineio.socket.Socket(server.eio, "c")
+    server.eio.sockets["c"] = session
+    server.environ["c"] = EnvironBuilder("/socket.io/").get_environ()
+    former, later = session.queue, server.eio.create_queue()
+
+    def snapshot(*_: Any) -> tuple[dict[str, Any], list[str]]:
+        session.queue = later
+        return {}, []
+
+    monkeypatch.setattr(rt.commands, "snapshot", snapshot)
+    monkeypatch.setattr(rt.hub, "start", lambda: None)
+    rt.transport._handle_connect("c", "/tasks", None)
+    (viewer,) = rt.hub.viewers.values()
+    assert viewer.outbox is later
+    assert former.empty()
+    assert not later.empty()
