@@ -20,10 +20,10 @@ from engineio import packet as engineio_packet
 from websockets.utils import accept_key
 
 from ..frames import packet_frame, text_frame
+from .greenlets import Greenlets
 from .handshake import is_key
 from .polling import may_poll
 from .websocket import PushSocket, leave_response_to_us, run_soon
-from .workers import Workers
 
 log = logging.getLogger("realtime")
 
@@ -88,7 +88,7 @@ class PushSockets:
         #: When each is due for a ping or a look (monotonic seconds); in that order.
         self.alive: dict[PushSocket | PolledSession, float] = {}
         self.closing: dict[PushSocket, float] = {}
-        self.workers = Workers()
+        self.greenlets = Greenlets()
 
     def driver(self, handler: Callable[[Any], Any], server: Any) -> Any:
         """Engine.IO asks its driver for a WSGI app that makes the upgrade; ``handler`` is bound to its socket."""

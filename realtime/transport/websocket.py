@@ -27,7 +27,7 @@ from ..frames import Batch, packet_frame, text_frame
 from ..protocol import MAX_CONTROL_BYTES
 from .descriptor import FLAGS, end_writing, is_full, send
 from .dialogue import Dialogue
-from .workers import Workers
+from .greenlets import Greenlets
 
 log = logging.getLogger("realtime")
 
@@ -47,7 +47,7 @@ class Keeper(Protocol):
     took_over: Callable[[Any, PushSocket], None]
     alive: dict[Any, float]
     closing: dict[PushSocket, float]
-    workers: Workers
+    greenlets: Greenlets
 
 
 class PushSocket:
@@ -261,7 +261,7 @@ class PushSocket:
         elif self._pending_bytes >= MAX_CONTROL_BYTES or (self._inbox is not None and len(self._inbox) >= MAX_INBOX):
             self._stop_reading()  # TCP holds up who sends faster than it is handled, or reads no answers
         if self._inbox and self._handling is None:
-            self._sockets.workers.run(self._handle, hubs.get_hub())
+            self._sockets.greenlets.run(self._handle, hubs.get_hub())
 
     def _read_on(self) -> None:
         room = self._pending_bytes < MAX_CONTROL_BYTES and (self._inbox is None or len(self._inbox) < MAX_INBOX // 2)

@@ -1,5 +1,5 @@
-"""Green threads that are used again: most messages of viewers are handled without waiting for anything, and to make a
-green thread for each (a stack, mapped and unmapped by the system) takes as long as to read it.
+"""Green threads that are used again: most messages of viewers are handled without waiting for anything, and one made for
+each would have the system map a stack, and unmap it.
 
 Of eventlet nothing but its hub is used, as it is handed in.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final
 MAX_IDLE: Final = 32
 
 
-class Workers:
+class Greenlets:
     """Runs functions where they may wait."""
 
     def __init__(self) -> None:
@@ -24,13 +24,13 @@ class Workers:
 
         ``function`` must not raise.
         """
-        worker = self._idle.pop() if self._idle else type(hub.greenlet)(self._work, hub.greenlet)
-        worker.switch(function, hub)
+        one = self._idle.pop() if self._idle else type(hub.greenlet)(self._work, hub.greenlet)
+        one.switch(function, hub)
 
     def _work(self, function: Callable[[], None], hub: Any) -> None:
         while True:
             function()
-            del function  # a worker that waits keeps nobody alive
+            del function  # one that waits keeps nobody alive
             if len(self._idle) >= MAX_IDLE:
                 return
             self._idle.append(type(hub.greenlet).getcurrent())

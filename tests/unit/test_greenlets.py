@@ -10,7 +10,7 @@ import eventlet
 import pytest
 from eventlet import hubs
 
-from realtime.transport.workers import MAX_IDLE, Workers
+from realtime.transport.greenlets import MAX_IDLE, Greenlets
 
 PATIENCE = 30.0
 
@@ -22,13 +22,13 @@ def in_time() -> Iterator[None]:
         yield
 
 
-def run(workers: Workers, functions: list[Callable[[], None]]) -> None:
+def run(greenlets: Greenlets, functions: list[Callable[[], None]]) -> None:
     """Have the hub run them, and wait until it has come back from the last."""
     over = eventlet.Event()
 
     def call() -> None:
         for function in functions:
-            workers.run(function, hubs.get_hub())
+            greenlets.run(function, hubs.get_hub())
         over.send(None)
 
     hubs.get_hub().schedule_call_global(0, call)
@@ -37,8 +37,8 @@ def run(workers: Workers, functions: list[Callable[[], None]]) -> None:
 
 def test_what_does_not_wait_runs_on_one_after_another() -> None:
     """Whatever their number; the caller has what they did when `run` comes back."""
-    workers, seen = Workers(), list[Any]()
-    run(workers, [lambda: seen.append(eventlet.getcurrent())] * 100)
+    greenlets, seen = Greenlets(), list[Any]()
+    run(greenlets, [lambda: seen.append(eventlet.getcurrent())] * 100)
     assert len(seen) == 100
     assert len(set(seen)) == 1
     assert seen[0] is not hubs.get_hub().greenlet
@@ -46,7 +46,7 @@ def test_what_does_not_wait_runs_on_one_after_another() -> None:
 
 def test_one_that_waits_keeps_nobody_waiting() -> None:
     """The hub goes on, others run meanwhile, and all come to their end; few stay for the next time."""
-    workers, gate = Workers(), eventlet.Event()
+    greenlets, gate = Greenlets(), eventlet.Event()
     begun, ended = list[int](), list[int]()
 
     def work(number: int) -> None:
@@ -55,11 +55,11 @@ def test_one_that_waits_keeps_nobody_waiting() -> None:
         ended.append(number)
 
     many = MAX_IDLE + 10
-    run(workers, [partial(work, number) for number in range(many)])
+    run(greenlets, [partial(work, number) for number in range(many)])
     assert (begun, ended) == (list(range(many)), [])
     gate.send(None)
     while len(ended) < many:
         eventlet.sleep(0)
     assert sorted(ended) == begun
     eventlet.sleep(0)
-    assert len(workers._idle) == MAX_IDLE
+    assert len(greenlets._idle) == MAX_IDLE
