@@ -243,6 +243,9 @@ class SocketIOTransport:
             return
         since = self._unwatched.ask(connection)
         try:
+            if not self._unwatched.may_ask(connection):
+                self._close_connection(connection)
+                raise _Gone
             if self._watches(connection):
                 raise _twice()
             self._welcome(connection, data)
@@ -284,9 +287,8 @@ class SocketIOTransport:
             self._hub.metrics.refused(error.code)
         refusal = {"message": str(error), "data": {"code": error.code, "message": str(error)}}
         self._send(connection, socketio_packet.CONNECT_ERROR, refusal)
-        nobody = self.own and connection in self._server.eio.sockets and not self._watches(connection)
-        if nobody and since is not None and self._unwatched.refuse(connection, since):
-            self._close_connection(connection)
+        if since is not None and self.own and connection in self._server.eio.sockets and not self._watches(connection):
+            self._unwatched.refuse(connection, since)
 
     def _socket(self, connection: str) -> Any:
         """Engine.IO's socket of a connection. Raises `_Gone`."""

@@ -26,13 +26,14 @@ class Unwatched:
         """It asks to watch, and is waited for while that is looked at. Returns since when nobody watches on it."""
         return self._since.pop(connection, time.monotonic())
 
-    def refuse(self, connection: str, since: float) -> bool:
-        """It may not watch. Its time goes on from ``since``: who asks again and again does not stay for ever. Returns
-        whether it has asked too often.
-        """
+    def refuse(self, connection: str, since: float) -> None:
+        """It may not watch. Its time goes on from ``since``: who asks again and again does not stay for ever."""
         self._since[connection] = since
         self._refusals[connection] = self._refusals.get(connection, 0) + 1
-        return self._refusals[connection] >= MAX_REFUSALS
+
+    def may_ask(self, connection: str) -> bool:
+        """Whether it has not been refused too often."""
+        return self._refusals.get(connection, 0) < MAX_REFUSALS
 
     def forget(self, connection: str) -> None:
         """It has ended."""

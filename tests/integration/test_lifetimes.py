@@ -190,6 +190,7 @@ def test_who_asks_in_vain_does_not_stay(any_server: Remote) -> None:
     with watching(any_server.url, "bob") as other, wire(any_server.url) as viewer:
         for _ in range(MAX_REFUSALS):
             assert viewer.ask_in_vain({"ticket": "forged"})["data"]["code"] == "ticket_invalid"
+        viewer.send(CONNECT)
         assert viewer.receive_until_closed() == 1008
         other.wait_for_task(any_server.create("bob"))
 

@@ -28,7 +28,7 @@ def test_refusals_do_not_begin_its_time_anew(clock: Clock) -> None:
     since = waiting.ask("asking")
     clock.go(5)
     assert waiting.overdue(10) == ["silent"]
-    assert not waiting.refuse("asking", since)
+    waiting.refuse("asking", since)
     assert waiting.overdue(10) == ["silent", "asking"]
 
 
@@ -50,6 +50,9 @@ def test_it_may_ask_in_vain_a_few_times(clock: Clock) -> None:
     """The next connection has as many of its own."""
     waiting = Unwatched()
     for connection in ("one", "two"):
-        answers = [waiting.refuse(connection, waiting.ask(connection)) for _ in range(MAX_REFUSALS)]
-        assert answers == [False] * (MAX_REFUSALS - 1) + [True]
-        waiting.forget(connection)
+        for _ in range(MAX_REFUSALS):
+            assert waiting.may_ask(connection)
+            waiting.refuse(connection, waiting.ask(connection))
+        assert not waiting.may_ask(connection)
+        waiting.forget("one")
+    assert waiting.may_ask("one")
