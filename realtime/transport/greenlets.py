@@ -1,5 +1,5 @@
-"""Green threads that are used again: most messages of viewers are handled without waiting for anything, and one made for
-each would have the system map a stack, and unmap it.
+"""Green threads that are used again: most messages of viewers are handled without waiting for anything, and one made
+for each would have the system map a stack, and unmap it.
 
 Of eventlet nothing but its hub is used, as it is handed in.
 """
