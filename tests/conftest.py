@@ -13,8 +13,10 @@ from types import BuiltinFunctionType
 
 import pytest
 
-from support import ports, tools
+from support import ports, tools, tracing
 from support.process import StartServer
+
+tracing.spare_native_threads()
 
 
 def _servers(folder: Path) -> Iterator[StartServer]:

@@ -28,6 +28,23 @@ print("child", child.pid, flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
+#: Says how many green threads there are beside a native thread that waits.
+THREAD = """
+import gc, threading, greenlet
+from support import tracing
+{mend}
+runs, go_on = threading.Event(), threading.Event()
+def work():
+    runs.set()
+    go_on.wait()
+thread = threading.Thread(target=work)
+thread.start()
+runs.wait()
+print(sum(isinstance(found, greenlet.greenlet) for found in gc.get_objects()))
+go_on.set()
+thread.join()
+"""
+
 
 def test_a_server_answers_once_it_is_started(server_process: StartServer) -> None:
     """``server_process`` returns when the server answers, and ``stop`` gives its exit code."""
@@ -65,6 +82,17 @@ def test_a_traceback_or_a_warning_in_a_log_is_a_problem(server_process: StartSer
     assert "ZeroDivisionError" in traceback
     assert warning.endswith("UserWarning: old")
     assert "EventletDeprecationWarning" in server.output()
+
+
+@pytest.mark.parametrize(("spared", "states"), [(False, 2), (True, 1)])
+def test_coverage_leaves_no_green_thread_behind_native_ones(spared: bool, states: int, tmp_path: Path) -> None:
+    """Measured as our servers are, a native thread has none; without our doing it would have one."""
+    (tmp_path / "program.py").write_text(THREAD.format(mend="tracing.spare_native_threads()" if spared else ""))
+    command = [sys.executable, "-m", "coverage", "run", "--concurrency=thread,greenlet", "program.py"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    env["PYTHONPATH"] = str(tools.ROOT / "tests")
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{states}\n"
 
 
 def test_a_free_port_can_be_bound(free_port: Callable[[], int]) -> None:

@@ -24,6 +24,9 @@ import flask_socketio
 import realtime.concurrency
 import realtime.transport.socketio
 from realtime import Handle, Identity, Realtime, RealtimeError, Removed, Task, TaskError
+from support import tracing
+
+tracing.spare_native_threads()
 
 #: Signs tickets in all test apps, so that a test can make one that has expired.
 SECRET_KEY = "only for tests: " + "k" * 32
