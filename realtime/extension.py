@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException
 from . import auth, concurrency, keys
 from .auth import Grant, Tickets
 from .config import Config
+from .demand import OnWatch
 from .errors import ConfigError, NoRealtime, TaskAlreadyFinished, TaskNotFound
 from .handle import Handle, track
 from .hub import Hub
@@ -48,6 +49,7 @@ URL_PREFIX = "/realtime"
 LAST_WORDS = 1.0
 _T = TypeVar("_T")
 _Identify = Callable[[flask.Request], Any]
+_OnWatch = TypeVar("_OnWatch", bound=OnWatch)
 
 #: All that were made and still live; weakly, since test suites make many apps.
 _instances: weakref.WeakSet[Realtime] = weakref.WeakSet()
@@ -73,6 +75,7 @@ class Realtime(Operations):
 
     def __init__(self, app: Flask | None = None, socketio: flask_socketio.SocketIO | None = None) -> None:
         self._identify: list[_Identify] = []  # shared by the apps of one factory
+        self._watchers: list[OnWatch] = []  # these too
         if app is not None:
             self.init_app(app, socketio)
 
@@ -104,6 +107,7 @@ class Realtime(Operations):
             self.registry, self.concurrency,
             flush_interval=config.flush_interval, viewer_timeout=config.viewer_timeout, namespace=config.namespace,
         )  # fmt: skip
+        self.hub.demand.listeners, self.hub.demand.context = self._watchers, app.app_context
         self.commands = Commands(self, self.hub)
         self.runner = Runner(self, threads=config.threads, context=app.app_context)
         self.static_folder = _folder("static")
@@ -203,7 +207,7 @@ class Realtime(Operations):
         )  # fmt: skip
         self.hub.stop()
         self.transport.stop()
-        self._wait_until(self.transport.closed)
+        self._wait_until(lambda: self.transport.closed() and self.hub.demand.over)
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
         pause, over = self.concurrency.event(), time.monotonic() + LAST_WORDS
@@ -217,6 +221,18 @@ class Realtime(Operations):
             if task.status == TaskStatus.PROCESSING and task.info.stalled is None and task.updated < before:
                 with contextlib.suppress(TaskNotFound, TaskAlreadyFinished):
                     self.registry.stall(task.task_id, task.updated)
+
+    def on_watch(self, function: _OnWatch) -> _OnWatch:
+        """Register ``function(task, watched)``: called with a snapshot when somebody begins to look at a task, and when
+        nobody does any more, the task has ended or `stop` was called; at once for what is watched already.
+
+        It runs in the app's context beside everything else, one call after the other. A turn that did not last may be
+        left out; the newest state always comes. What it raises is logged with the task's id.
+        """
+        self._watchers.append(function)
+        if "hub" in self.__dict__:
+            self.hub.demand.renew()
+        return function
 
     # Pages.
 

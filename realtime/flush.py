@@ -49,6 +49,8 @@ class Told:
         self._registry = registry
         self._written = written
         self._ends: dict[str, dict[str, int]] = {}
+        #: Tasks of which the log says already that they cannot be encoded.
+        self.broken: set[str] = set()
 
     def advance(self, task_id: str, stream: str, start: int) -> int:
         """A stream is told to its present end. Returns from where on: ``start`` is where its news began."""
@@ -70,15 +72,17 @@ class Told:
     def forget(self, task_id: str) -> None:
         """The task has gone."""
         self._ends.pop(task_id, None)
+        self.broken.discard(task_id)
 
 
 class Flush:
     """What a flush has encoded so far. ``created`` are the tasks of which no room has been told yet; ``end_of``
-    says to where a stream is told in this flush, the same for everybody."""
+    says to where a stream is told in this flush, the same for everybody. ``broken``: tasks whose failure to be encoded
+    is in the log."""
 
     def __init__(
         self, registry: Local, make_frame: Callable[[str, bytes], Frame], created: set[str],
-        end_of: Callable[[str, str], int], metrics: Metrics | None = None,
+        end_of: Callable[[str, str], int], metrics: Metrics | None = None, broken: set[str] | None = None,
     ) -> None:  # fmt: skip
         self._registry = registry
         self._frame = make_frame
@@ -93,6 +97,8 @@ class Flush:
         #: Viewers to be closed after this flush, and why.
         self.closing: dict[Viewer, str] = {}
         self._error: Exception | None = None
+        self._broken = set() if broken is None else broken
+        self._failures: dict[str, Exception] = {}
         #: Whether a viewer that could take more was left with something for the next tick.
         self.more = False
         self._metrics = metrics
@@ -105,8 +111,20 @@ class Flush:
         """
         if self._metrics is not None:
             self._metrics.flushed(self.bytes, behind, news)
+        for task_id, error in self._failures.items():
+            if task_id not in self._broken:
+                self._broken.add(task_id)
+                log.error("The task %s could not be encoded; nobody is told of it.", task_id, exc_info=error)
         if self._error is not None:
             log.error("Viewers could not be told in a flush and are closed.", exc_info=self._error)
+
+    def close(self, close_viewer: Callable[[Viewer, str], None]) -> None:
+        """Close the viewers that it has found to be closed, when it is over."""
+        for viewer, reason in self.closing.items():
+            try:
+                close_viewer(viewer, reason)
+            except Exception:  # those after it are to be closed, too
+                log.exception("A viewer that %s could not be closed.", reason)
 
     def give(self, viewer: Viewer) -> None:
         """Hand a viewer what it has still to be told, oldest first, up to `MAX_FLUSH_BYTES`; the rest stays.
@@ -147,7 +165,9 @@ class Flush:
         Returns whether it was that.
         """
         [(task_id, removed)] = viewer.dirty.items()
-        push = self._pushes.get(task_id) or self._make(task_id, None) if removed is None else None
+        push = self._pushes.get(task_id) if removed is None else None
+        if push is None and removed is None and task_id not in self._pushes:
+            push = self._make(task_id, None)
         if (
             push is None
             or push.owner is None
@@ -253,22 +273,31 @@ class Flush:
         return batch
 
     def _make(self, task_id: str, removed: Removed | None) -> _Push | None:
-        """The push of a removal, or of a task as it is now; None if it left after it was marked."""
-        task = None
-        if removed is not None:
-            event = protocol.TASK_REMOVED
-            payload = msgspec.json.encode({"task_id": task_id, "epoch": removed.epoch, "version": removed.version})
-        else:
-            task = self._registry.get(task_id)
-            if task is None:
-                self._pushes[task_id] = None
-                return None
-            event = protocol.TASK_CREATED if task_id in self._created else protocol.TASK_PROGRESS
-            event = protocol.TERMINAL_EVENTS.get(task.status, event)
-            payload = task.encode_push()
-            self.encodes += 1
-        push = self._pushes[task_id if removed is None else removed] = _Push(self._frame(event, payload), task)
+        """The push of a removal, or of a task as it is now; None if it left after it was marked, or cannot be encoded.
+        (That is no reason to keep it: its next change is another try.)
+        """
+        task = None if removed is not None else self._registry.get(task_id)
+        key = task_id if removed is None else removed
+        if removed is None and task is None:
+            self._pushes[key] = None
+            return None
+        try:
+            push = self._pushes[key] = _Push(self._encode(task_id, removed, task), task)
+        except Exception as error:  # which is this task's, and must not keep the others from being told
+            self._failures.setdefault(task_id, error)
+            self._pushes[key] = None
+            return None
         if task is not None and task.finished:
             ends = self._registry.output_ends(task_id)
             push.early = any(end > self._end_of(task_id, stream) for stream, end in ends.items())
         return push
+
+    def _encode(self, task_id: str, removed: Removed | None, task: Task | None) -> Frame:
+        if removed is not None:
+            told = {"task_id": task_id, "epoch": removed.epoch, "version": removed.version}
+            return self._frame(protocol.TASK_REMOVED, msgspec.json.encode(told))
+        assert task is not None
+        event = protocol.TASK_CREATED if task_id in self._created else protocol.TASK_PROGRESS
+        payload = task.encode_push()
+        self.encodes += 1
+        return self._frame(protocol.TERMINAL_EVENTS.get(task.status, event), payload)

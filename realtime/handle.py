@@ -89,6 +89,13 @@ class Handle:
         task = self.snapshot
         return _asked_to_stop(task) or self._is_other(task)
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks at the task now: skip what only a viewer would see if not. False after its end."""
+        return not self._is_other(self._operations.get_task_status(self.task_id)) and self._operations.watched(
+            self.task_id
+        )
+
     def raise_if_cancelled(self) -> None:
         """Raise `TaskCancelled` if the task was asked to stop."""
         if self.cancelled:

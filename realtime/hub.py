@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from .concurrency import Concurrency, Event, native_lock
+from .demand import Demand
 from .errors import LimitReached
 from .flush import Flush, Told
 from .frames import Frame
@@ -27,6 +28,7 @@ from .rooms import ADDRESS, Rooms, rooms_for, rooms_of
 from .task import Task
 from .viewer import Outgoing
 from .viewer import Viewer as Viewer
+from .waiting import Waiting
 
 log = logging.getLogger("realtime")
 
@@ -46,7 +48,8 @@ class Hub:
         self.make_frame: Callable[[str, bytes], Frame] = partial(Frame, namespace)
         #: Guards rooms, viewers and their dirty sets. Never taken by `mark`; no callback runs under it.
         self._lock = native_lock()
-        self._rooms = Rooms(registry)
+        self.demand = Demand(registry, concurrency, self.watched)
+        self._rooms = Rooms(registry, self.demand.note)
         self.viewers: dict[str, Viewer] = {}
         self._behind: dict[Viewer, None] = {}
         # Written by any thread, read by the flusher: one dictionary for ever, whose single operations are atomic.
@@ -58,13 +61,14 @@ class Hub:
         #: Streams that were written to, from which offset on; and how far each was told.
         self._written: dict[tuple[str, str], int] = {}
         self._told = Told(self._local, self._written)
-        self._waiters: dict[str, dict[Event, None]] = {}
+        self.waiting = Waiting(registry, concurrency, self._lock, self.start, self.demand.note)
+        self.wait = self.waiting.wait
         self._running = self._stopped = False
         self._awake = self._urgent = False
         self._event: Event | None = None
         self.close_viewer: Callable[[Viewer, str], None] = lambda viewer, reason: None
         #: Called about once a second while anybody watches.
-        self.on_sweep: list[Callable[[], None]] = [registry.sweep]
+        self.on_sweep: list[Callable[[], None]] = [registry.sweep, self.waiting.expire, self.demand.sweep]
         #: Since the start: snapshots encoded, flushes made, frames handed over; viewers that came, and that went.
         self.encodes = self.flushes = self.pushes = self.joined = self.left = 0
         self.metrics: Metrics | None = None
@@ -72,6 +76,7 @@ class Hub:
         registry.on_remove = self.mark_removed
         registry.on_output = self.mark_output
         registry.pinned = self.owes
+        registry.watched = self.watched
 
     # Changes: any thread.
 
@@ -123,6 +128,11 @@ class Hub:
             for viewer in list(self._behind)
         )
 
+    def watched(self, task: Task) -> bool:
+        """Whether somebody looks at this task, which has not ended, and is told of it. Takes no lock."""
+        told = self._running and not task.finished
+        return told and (self._rooms.looks_at(task) or self.waiting.watches(task.task_id))
+
     # Viewers.
 
     def start(self) -> None:
@@ -138,6 +148,7 @@ class Hub:
             self._running = True
         self._registry.serve()
         self._concurrency.spawn(self._run, "realtime-flusher")
+        self.demand.start()
 
     def join(self, viewer: Viewer, *, per_user: int, per_address: int, in_all: int) -> None:
         """Let a viewer into its rooms; it is told nothing before `open`. Raises `LimitReached`."""
@@ -166,6 +177,7 @@ class Hub:
                 return  # gone meanwhile
             viewer.outbox.attach(lambda: self._ready(viewer), lambda: self._overflowed(viewer))
             viewer.live = True
+            self._rooms.look(viewer)
         self.owe(viewer, owed)
 
     def owe(self, viewer: Viewer, task_ids: Iterable[str]) -> None:
@@ -202,7 +214,9 @@ class Hub:
 
     def hide(self, viewer: Viewer, hidden: bool) -> None:
         """A hidden page is told of ends only; when it is seen again, it gets what it missed."""
-        viewer.hidden = hidden
+        with self._lock:
+            viewer.hidden = hidden
+            self._rooms.look(viewer)
         self.owe(viewer, ())
 
     def leave(self, session: str) -> Viewer | None:
@@ -212,6 +226,7 @@ class Hub:
             if viewer is not None:
                 self.left += 1
                 viewer.live = False
+                self._rooms.look(viewer)
                 self._behind.pop(viewer, None)
                 for room in list(viewer.rooms):
                     self._rooms.exit(viewer, room)
@@ -254,28 +269,6 @@ class Hub:
         # In whatever thread made the control packet: closing runs handlers, so it is done beside.
         self._concurrency.spawn(lambda: self.close_viewer(viewer, "takes nothing"), "realtime-close")
 
-    # Waiting for one task (long polls of the HTTP interface).
-
-    def wait(self, task_id: str, timeout: float, unless: Callable[[], bool]) -> None:
-        """Wait until ``unless()`` is true, at most ``timeout`` seconds. It is asked now and when the task changes."""
-        self.start()
-        over = time.monotonic() + timeout
-        event = self._concurrency.event()
-        with self._lock:
-            self._waiters.setdefault(task_id, {})[event] = None
-        self._registry.watch(task_room(task_id))
-        try:
-            while not self._stopped and not unless() and (rest := over - time.monotonic()) > 0:
-                event.wait(rest)
-                event.clear()
-        finally:
-            with self._lock:
-                waiting = self._waiters[task_id]
-                del waiting[event]
-                if not waiting:
-                    del self._waiters[task_id]
-            self._registry.unwatch(task_room(task_id))
-
     def owing(self) -> bool:
         """Whether anybody has still to be told anything. (A hidden page is told of ends only.)"""
         if self._running and (self._dirty or self._moving):
@@ -285,9 +278,7 @@ class Hub:
     def stop(self) -> None:
         """End all waits, and the flusher after one last flush. It does not start again."""
         self._running, self._stopped = False, True
-        with self._lock:
-            for event in [event for waiting in self._waiters.values() for event in waiting]:
-                event.set()
+        self.waiting.stop()
         self._wake_now()
 
     # The flusher.
@@ -318,6 +309,7 @@ class Hub:
                 log.exception("A flush failed; the next one goes on.")
         with contextlib.suppress(Exception):
             self.flush()
+        self.demand.stop()
 
     def flush(self) -> bool:
         """Tell every viewer that can take it what is dirty for it. Returns whether there was anything new, or given.
@@ -325,13 +317,13 @@ class Hub:
         Only the flusher calls this.
         """
         created: set[str] = set()
-        flush = Flush(self._local, self.make_frame, created, self._told.end, self.metrics)
+        flush = Flush(self._local, self.make_frame, created, self._told.end, self.metrics, self._told.broken)
         with self._lock:
             marks = self._moving = dict(self._dirty)
             for task_id in marks:
-                if self._dirty.pop(task_id):
+                if new := self._dirty.pop(task_id):
                     created.add(task_id)
-                self._spread(task_id)
+                self._spread(task_id, new)
             self._moving = {}
             # After the marks: what was written before a task's end is found here, and goes before it.
             written = list(self._written)
@@ -349,23 +341,25 @@ class Hub:
                 if viewer.dirty or viewer.outputs:
                     behind[viewer] = None
             self._behind = behind
+            for viewer in flush.closing:
+                self._rooms.look(viewer)
             self.encodes += flush.encodes
             self.pushes += flush.given
             self.flushes += flush.given > 0
         flush.report(len(behind), bool(marks or written))
         if flush.more:
             self._wake()
-        for viewer, reason in flush.closing.items():
-            self.close_viewer(viewer, reason)
+        flush.close(self.close_viewer)
         return bool(marks or written) or flush.given > 0
 
-    def _spread(self, task_id: str) -> None:
+    def _spread(self, task_id: str, created: bool) -> None:
         """Make a marked task dirty for everyone who is in one of its rooms, and wake those who wait for it."""
         # In this order: a removal that is found here came before what is then read.
         removed = self._removed.pop(task_id, None)
         task = self._local.get(task_id)
         if removed is not None:
             self._told.forget(task_id)
+            self.waiting.forget(task_id)
             for viewer in self._behind:  # offsets of a former life
                 viewer.outputs = {key: at for key, at in (viewer.outputs or {}).items() if key[0] != task_id} or None
             for viewer in list(self._rooms.get(output_room(task_id), ())):
@@ -377,8 +371,9 @@ class Hub:
                     self._rooms.exit(viewer, task_room(task_id))
         if task is not None:
             self._reach(task, None)
-        for event in self._waiters.get(task_id, ()):
-            event.set()
+        self.waiting.wake(task_id)
+        if created or removed is not None or task is None or task.finished:
+            self.demand.note(task_room(task_id))
 
     def _reach(self, source: Task | Removed, news: Removed | None) -> None:
         for room in rooms_of(source):

@@ -298,6 +298,11 @@ class Operations:
             raise TaskNotFound(str(task_id))
         return task
 
+    def watched(self, task_id: TaskId) -> bool:
+        """Whether a task has not ended and somebody looks at it now: a connected page on the screen, or a poller."""
+        task = self.registry.get(_id(task_id))
+        return task is not None and self.registry.watched(task)
+
     # Helpers.
 
     def _owner(self, user_id: Any) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .auth import Grant
 from .errors import LimitReached
@@ -17,14 +17,22 @@ _OUTPUT = output_room("")
 
 
 class Rooms(dict[str, dict[Viewer, None]]):
-    """The viewers of each room, in the order in which they came. A room without viewers is not there."""
+    """The viewers of each room, in the order in which they came. A room without viewers is not there.
 
-    def __init__(self, registry: Registry) -> None:
+    ``turned`` is called, under the hub's lock, with a room that somebody looks at from now on, or nobody any more.
+    """
+
+    def __init__(self, registry: Registry, turned: Callable[[str], None]) -> None:
         super().__init__()
         self._registry = registry
+        self._turned = turned
+        #: How many viewers of each room are told of changes and on the screen. May be read without the lock.
+        self.seen: dict[str, int] = {}
 
     def enter(self, viewer: Viewer, room: str) -> None:
         """Let a viewer in."""
+        if viewer.looks and room not in viewer.rooms:
+            self._count(room, 1)
         viewer.rooms.add(room)
         members = self.get(room)
         if members is None:
@@ -40,6 +48,8 @@ class Rooms(dict[str, dict[Viewer, None]]):
 
     def exit(self, viewer: Viewer, room: str) -> None:
         """Take a viewer out, if it is in there."""
+        if viewer.looks and room in viewer.rooms:
+            self._count(room, -1)
         viewer.rooms.discard(room)
         members = self.get(room)
         if members is not None:
@@ -48,6 +58,27 @@ class Rooms(dict[str, dict[Viewer, None]]):
                 del self[room]
                 if not room.startswith(ADDRESS):
                     self._registry.unwatch(_told_by(room))
+
+    def look(self, viewer: Viewer) -> None:
+        """Whether a viewer is live or hidden may have changed."""
+        looks = viewer.live and not viewer.hidden
+        if looks != viewer.looks:
+            viewer.looks = looks
+            for room in viewer.rooms:
+                self._count(room, 1 if looks else -1)
+
+    def looks_at(self, task: Task) -> bool:
+        """Whether a viewer of one of a task's rooms is told of changes and on the screen. Needs no lock."""
+        return any(room in self.seen for room in rooms_of(task))
+
+    def _count(self, room: str, more: int) -> None:
+        before = self.seen.get(room, 0)
+        if before + more:
+            self.seen[room] = before + more
+        else:
+            del self.seen[room]
+        if not before or not before + more:
+            self._turned(room)
 
     def follow(self, viewer: Viewer, task_id: str, streams: Iterable[str]) -> None:
         """Tell a viewer of these streams of a task, whatever else it is told of."""

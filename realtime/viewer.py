@@ -35,8 +35,8 @@ class Viewer:
     """One connected session."""
 
     __slots__ = (
-        "address", "connection", "declines", "dirty", "follows", "grant", "hidden", "live", "outbox", "outputs",
-        "rooms", "session", "tokens", "tokens_at",
+        "address", "connection", "declines", "dirty", "follows", "grant", "hidden", "live", "looks", "outbox",
+        "outputs", "rooms", "session", "tokens", "tokens_at",
     )  # fmt: skip
 
     def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outgoing) -> None:
@@ -58,6 +58,8 @@ class Viewer:
         self.live = False
         #: Its page is not on the screen.
         self.hidden = False
+        #: It is live and not hidden, and counted so: `Rooms.look` keeps this.
+        self.looks = False
         self.tokens = 0.0
         self.tokens_at = 0.0
 

@@ -67,6 +67,10 @@ def _always() -> bool:
     return True
 
 
+def _nobody(task: Task) -> bool:
+    return False
+
+
 class Registry(ABC):
     """A store of tasks. All methods may be called from any thread, but not from a signal handler.
 
@@ -119,6 +123,8 @@ class Registry(ABC):
     reads_wait = False
     #: What the servers of a shared store note for each other; None where one process serves.
     notes: Notes | None = None
+    #: Says of a task whether it has not ended and somebody looks at it in this process. Takes no lock.
+    watched: Callable[[Task], bool] = staticmethod(_nobody)
 
     @abstractmethod
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:

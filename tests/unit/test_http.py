@@ -13,7 +13,7 @@ from flask import Flask, Response
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-import realtime.hub
+import realtime.waiting
 from realtime.auth import Grant
 from realtime.config import Config
 from realtime.errors import ConfigError, RegistryUnavailable, SeveralProcesses, TicketExpired, TicketInvalid
@@ -277,7 +277,7 @@ class TestWaiting:
             now += timeout
             return False
 
-        monkeypatch.setattr(realtime.hub, "time", Time)
+        monkeypatch.setattr(realtime.waiting, "time", Time)
         site.concurrency.on_wait = wait
         return lambda: now
 

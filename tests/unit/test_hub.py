@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+import realtime.flush
 import realtime.hub
 import realtime.pacing
+import realtime.waiting
 from realtime.config import Config
 from realtime.errors import LimitReached
 from realtime.hub import Hub, Viewer
@@ -313,21 +315,85 @@ class TestTelling:
         house.operations.complete_task("a")
         assert told == [1, 8, 15, 16]
 
-    def test_a_failing_flush_keeps_what_was_dirty(self, house: House) -> None:
-        """A packet that cannot be made is made later; nobody's news are lost."""
+    def test_a_failing_flush_keeps_what_was_dirty(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """While tasks cannot be read nothing is told, and then all of it is; nobody's news are lost."""
         _, outbox = house.viewer("ann")
         house.operations.create_task("a", "ann")
+
+        def fail(*_: Any) -> Any:
+            raise RuntimeError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(realtime.flush.Flush, "give", fail)
+            with pytest.raises(RuntimeError):
+                house.hub.flush()
+        house.hub.flush()
+        assert [task_id for _, task_id in names(outbox.take())] == ["a"]
+
+    def test_a_task_that_cannot_be_encoded_keeps_nobody_elses_from_being_told(
+        self, house: House, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is left out and logged once with its id; its next change is told if that can be encoded."""
+        _, ann = house.viewer("ann")
+        _, bob = house.viewer("bob")
         make = house.hub.make_frame
 
         def fail(event: str, payload: bytes) -> Any:
-            raise RuntimeError
+            if b'"broken"' in payload:
+                raise RuntimeError("no frame")
+            return make(event, payload)
 
         house.hub.make_frame = fail
-        with pytest.raises(RuntimeError):
-            house.hub.flush()
-        house.hub.make_frame = make
+        house.operations.create_task("broken", "ann")
+        house.operations.create_task("a", "ann")
+        house.operations.create_task("b", "bob")
         house.hub.flush()
-        assert [task_id for _, task_id in names(outbox.take())] == ["a"]
+        assert [task_id for _, task_id in names(ann.take())] == ["a"]
+        assert [task_id for _, task_id in names(bob.take())] == ["b"]
+        assert not house.hub.owing()
+        house.operations.update_task_progress("broken", "again")
+        house.hub.flush()
+        assert ann.take() == []
+        assert [record.getMessage() for record in caplog.records] == [
+            "The task broken could not be encoded; nobody is told of it."
+        ]
+        assert caplog.records[0].exc_info
+        tried: list[str] = []
+
+        def note(event: str, payload: bytes) -> Any:
+            tried.append(event)
+            return fail(event, payload)
+
+        house.hub.make_frame = note
+        house.viewer("ann")
+        house.operations.update_task_progress("broken", "and again")
+        house.hub.flush()
+        assert tried == ["task_progress"]  # once for both viewers
+        house.hub.make_frame = make
+        house.operations.complete_task("broken")
+        house.hub.flush()
+        assert names(ann.take()) == [("task_completed", "broken")]
+
+    def test_a_viewer_that_cannot_be_closed_keeps_no_other_open(
+        self, house: House, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Each of those that take nothing is closed, whatever closing the one before it raises."""
+        stuck = []
+        for _ in range(3):
+            viewer, outbox = house.viewer("ann")
+            outbox.busy_since = time.monotonic() - 60.0
+            stuck.append(viewer)
+        closed: list[Viewer] = []
+
+        def close(viewer: Viewer, reason: str) -> None:
+            closed.append(viewer)
+            raise OSError("its connection")
+
+        house.hub.close_viewer = close
+        house.operations.create_task("a", "ann")
+        assert house.hub.flush()
+        assert closed == stuck
+        assert len([record for record in caplog.records if record.exc_info]) == 3
 
 
 class TestBounds:
@@ -987,18 +1053,19 @@ class TestFlusher:
         assert len(expired) == 3
 
     def test_it_survives_a_failure(
-        self, house: House, outbox: HandOutbox, loop: Loop, caplog: pytest.LogCaptureFixture
-    ) -> None:
+        self, house: House, outbox: HandOutbox, loop: Loop, caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
         """A flush that raises is logged, and the next one goes on."""
-        failures = [RuntimeError("no packet")]
-        make = house.hub.make_frame
+        failures = [RuntimeError("no flush")]
+        give = realtime.flush.Flush.give
 
-        def fail_once(event: str, payload: bytes) -> Any:
+        def fail_once(flush: realtime.flush.Flush, viewer: Viewer) -> None:
             if failures:
                 raise failures.pop()
-            return make(event, payload)
+            give(flush, viewer)
 
-        house.hub.make_frame = fail_once
+        monkeypatch.setattr(realtime.flush.Flush, "give", fail_once)
         loop.at(5.0, self.update(house, outbox))
         loop.at(6.0)
         loop.run()
@@ -1040,7 +1107,7 @@ class TestWaiting:
         known: list[bool] = []
 
         def unless() -> bool:
-            known.append("a" in house.hub._waiters)
+            known.append("a" in house.hub.waiting.events)
             return True
 
         house.hub.wait("a", 25.0, unless)
@@ -1087,7 +1154,7 @@ class TestWaiting:
     def test_old_news_do_not_end_it(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         """A wake-up that does not make the condition true goes back to waiting, for the rest of the time."""
         now = START
-        monkeypatch.setattr(realtime.hub, "time", SimpleNamespace(monotonic=lambda: now, thread_time=lambda: 0.0))
+        monkeypatch.setattr(realtime.waiting, "time", SimpleNamespace(monotonic=lambda: now))
         waits: list[float | None] = []
 
         def woken(timeout: float | None) -> bool:
@@ -1104,20 +1171,20 @@ class TestWaiting:
         """Not after a timeout, and not after an error; another waiter of the task stays."""
 
         def fail() -> bool:
-            assert len(house.hub._waiters["a"]) == 2
+            assert len(house.hub.waiting.events["a"]) == 2
             raise RuntimeError
 
         def second(timeout: float | None) -> bool:
             with pytest.raises(RuntimeError):
                 house.hub.wait("a", 25.0, fail)
-            assert len(house.hub._waiters["a"]) == 1
+            assert len(house.hub.waiting.events["a"]) == 1
             done.append(True)
             return True
 
         done: list[bool] = []
         house.concurrency.on_wait = second
         house.hub.wait("a", 25.0, lambda: bool(done))
-        assert house.hub._waiters == {}
+        assert house.hub.waiting.events == {}
 
     def test_stopping_ends_all_waits(self, house: House) -> None:
         """A server that goes away does not keep anybody for 25 seconds; later waits do not begin."""

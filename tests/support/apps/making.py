@@ -252,6 +252,17 @@ def _pages(rt: Realtime) -> flask.Blueprint:
     def logout(user: str) -> Any:
         return flask.jsonify(rt.disconnect(user))
 
+    told: list[tuple[str, bool, str]] = []
+
+    @pages.post("/listen")
+    def listen() -> Any:
+        rt.on_watch(lambda task, watched: told.append((task.task_id, watched, flask.current_app.name)))
+        return "", 204
+
+    @pages.get("/told/<task_id>")
+    def told_of(task_id: str) -> Any:
+        return flask.jsonify(watched=rt.task(task_id).watched, told=[turn[1:] for turn in told if turn[0] == task_id])
+
     @pages.get("/stats")
     def stats() -> Any:
         return flask.jsonify(look_into(rt))
@@ -278,7 +289,7 @@ def look_into(rt: Realtime) -> dict[str, Any]:
         "viewers": len(hub.viewers),
         "rooms": sorted(hub._rooms),
         "behind": len(hub._behind),
-        "waiting": sum(map(len, hub._waiters.values())),
+        "waiting": sum(map(len, hub.waiting.events.values())),
         "flushes": hub.flushes,
         "encodes": hub.encodes,
         "pushes": hub.pushes,
