@@ -52,18 +52,21 @@ class Told:
         #: Tasks of which the log says already that they cannot be encoded.
         self.broken: set[str] = set()
 
-    def advance(self, task_id: str, stream: str, start: int) -> int:
-        """A stream is told to its present end. Returns from where on: ``start`` is where its news began."""
+    def advance(self, task_id: str, stream: str, start: int) -> tuple[int, int]:
+        """A stream is told to its present end. Returns from where on, and to where: ``start`` is where its news began.
+
+        (There are none if it was noted after the last flush had taken its note and before that looked for the end.)
+        """
         ends = self._ends.setdefault(task_id, {})
         start = max(start, ends.get(stream, 0))
-        ends[stream] = self._registry.output_ends(task_id).get(stream, start)
-        return start
+        end = ends[stream] = self._registry.output_ends(task_id).get(stream, start)
+        return start, end
 
     def end(self, task_id: str, stream: str) -> int:
         """To where a stream is told."""
         ends = self._ends.setdefault(task_id, {})
-        if stream not in ends:  # written before anybody watched, but for what is marked and told by the next flush
-            end = self._registry.output_ends(task_id).get(stream)
+        if stream not in ends:  # written before anybody watched, but for what is noted and told by the next flush
+            end = self._registry.output_ends(task_id).get(stream)  # before the note, which was there before it
             if end is None:
                 return 0  # a name that a viewer has thought of: not kept, for there is no end of such names
             ends[stream] = min(end, self._written.get((task_id, stream), end))

@@ -102,7 +102,7 @@ class Hub:
             self._wake()
 
     def mark_output(self, task: Task, stream: str, start: int) -> None:
-        """A task has written; ``start`` is the offset of what is new."""
+        """A task has written; ``start`` is the offset of what is new. (Most registries have noted it already.)"""
         if self._running:
             self._written.setdefault((task.task_id, stream), start)
             if not self._awake:
@@ -145,6 +145,7 @@ class Hub:
             self._registry.adopt()  # no request of Flask's may have come before the first viewer
             self._concurrency.attach()
             self._event = self._concurrency.event()
+            self._registry.written = self._written
             self._running = True
         self._registry.serve()
         self._concurrency.spawn(self._run, "realtime-flusher")
@@ -278,6 +279,7 @@ class Hub:
     def stop(self) -> None:
         """End all waits, and the flusher after one last flush. It does not start again."""
         self._running, self._stopped = False, True
+        self._registry.written = None
         self.waiting.stop()
         self._wake_now()
 
@@ -388,8 +390,8 @@ class Hub:
         task = self._local.get(task_id)
         if task is None:
             return
-        start = self._told.advance(task_id, stream, start)
-        for viewer in self._rooms.readers(task, stream):
+        start, end = self._told.advance(task_id, stream, start)
+        for viewer in self._rooms.readers(task, stream) if start < end else ():
             viewer.outputs = viewer.outputs or {}
             viewer.outputs.setdefault((task_id, stream), start)
             self._behind[viewer] = None

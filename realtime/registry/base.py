@@ -106,6 +106,9 @@ class Registry(ABC):
     on_remove: Callable[[Removed], None] | None = None
     #: Called after each piece of output with the task, the stream and the offset where the piece begins.
     on_output: Callable[[Task, str, int], None] | None = None
+    #: Where pieces are noted before anybody can read them: who reads one before `on_output` has told of it knows by it
+    #: that it is new: task and stream, and from which offset on. Whoever takes a stream out of here reads it then.
+    written: dict[tuple[str, str], int] | None = None
     #: Called with the new epoch after the memory was lost; what viewers have is void. (Not for what never forgets.)
     on_epoch: Callable[[str], None] | None = None
     #: Called when the store is out of reach, with False, and when all is right again, with True.
@@ -303,6 +306,13 @@ class Registry(ABC):
                 self.on_change(task, created)
             except Exception:
                 _log.exception("Telling a change of the task %s failed", task.task_id)
+
+    def _note_output(self, task_id: str, stream: str, start: int) -> None:
+        """Called with the lock held."""
+        written = self.written
+        # The lower one, if the former is of another task that had the id.
+        if written is not None and written.get((task_id, stream), start) >= start:
+            written[task_id, stream] = start
 
     def _tell_output(self, task: Task, stream: str, start: int) -> None:
         if self.on_output is not None:

@@ -247,6 +247,7 @@ class MemoryRegistry(Registry):
                 if self._tasks.get(task_id) is task:
                     self._tasks[task_id] = new
                     end = streams.setdefault(stream, Stream(self._output_tail)).append(data)
+                    self._note_output(task_id, stream, end - len(data))
                     break
         self._tell_output(new, stream, end - len(data))
         return end

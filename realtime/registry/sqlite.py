@@ -318,6 +318,7 @@ class SqliteRegistry(MemoryRegistry):
                         continue
                     self._tasks[task_id] = new
                     end = streams.setdefault(stream, Stream(self._output_tail)).append(data)
+                    self._note_output(task_id, stream, end - len(data))
                     self._mark(task_id)
                     break
             self._await(other, task_id)

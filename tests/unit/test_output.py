@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from realtime.errors import LimitReached, TaskAlreadyFinished, TaskNotFound
 from realtime.registry.memory import MemoryRegistry
 from realtime.registry.output import MAX_STREAMS, Stream
+from realtime.registry.sqlite import SqliteRegistry
 from support.watching import HandOutbox, House
 
 
@@ -60,6 +63,77 @@ def test_pieces_are_joined_and_go_before_the_end(house: House) -> None:
     house.operations.complete_task("a")
     house.hub.flush()
     assert told(outbox) == [("output", (0, "one\nzwei é\n")), ("task_completed", None)]
+
+
+@pytest.mark.parametrize("before", ["", "before "])
+def test_an_end_waits_for_output_that_is_not_announced_yet(house: House, before: str) -> None:
+    """Another thread ends the task, and a flush comes, while a writer has stored a piece and not told of it."""
+    _, outbox = house.viewer("ann")
+    if before:
+        house.operations.append_output("a", before)
+    house.hub.flush()
+    seen = told(outbox)
+    mark = house.registry.on_output
+    assert mark is not None
+
+    def late(*piece: Any) -> None:
+        house.operations.complete_task("a")
+        for _ in range(2):
+            house.hub.flush()
+            seen.extend(told(outbox))
+        mark(*piece)
+
+    house.registry.on_output = late
+    house.operations.append_output("a", "piece")
+    house.hub.flush()
+    seen += told(outbox)
+    assert "".join(piece[1] for what, piece in seen if what == "output") == f"{before}piece"
+    assert [what for what, _ in seen][-2:] == ["output", "task_completed"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_pieces_that_are_announced_in_another_order_are_all_told(kind: str, tmp_path: Path) -> None:
+    """One writer is held up after its first piece, and one that has written behind it tells of its own first."""
+    with contextlib.closing(MemoryRegistry() if kind == "memory" else SqliteRegistry(tmp_path / "tasks")) as registry:
+        announce_in_another_order(House(registry=registry))
+
+
+def announce_in_another_order(house: House) -> None:
+    house.operations.create_task("a", "ann")
+    _, outbox = house.viewer("ann")
+    house.hub.flush()
+    told(outbox)
+    mark = house.registry.on_output
+    assert mark is not None
+
+    def late(*piece: Any) -> None:
+        house.registry.on_output = mark
+        house.operations.append_output("a", "two ")
+        house.hub.flush()
+        mark(*piece)
+
+    house.registry.on_output = late
+    house.operations.append_output("a", "one ")
+    house.operations.append_output("a", "three")
+    seen = told(outbox)
+    house.hub.flush()
+    assert seen + told(outbox) == [("output", (0, "one two ")), ("output", (8, "three"))]
+
+
+def test_a_new_task_of_the_same_id_writes_from_the_beginning(house: House) -> None:
+    """Though between two flushes another one has written, ended and gone."""
+    _, outbox = house.viewer("ann")
+    house.operations.append_output("a", "of the first")
+    house.hub.flush()
+    told(outbox)
+    house.operations.append_output("a", " and more")
+    house.operations.complete_task("a")
+    house.operations.remove_task("a")
+    house.operations.create_task("a", "ann")
+    house.operations.append_output("a", "second")
+    house.hub.flush()
+    house.hub.flush()
+    assert ("output", (0, "second")) in told(outbox)
 
 
 def test_an_end_waits_for_output_that_found_no_room(house: House) -> None:
