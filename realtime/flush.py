@@ -108,6 +108,11 @@ class Flush:
         if metrics is not None:
             metrics.begin()
 
+    def take(self) -> None:
+        """What was marked is taken now."""
+        if self._metrics is not None:
+            self._metrics.taken()
+
     def report(self, behind: int, news: bool) -> None:
         """The flush is over: measure it, and log in one entry that viewers could not be told. (Not in `give`, which
         runs under the hub's lock.) ``behind``: so many viewers have still to be told; ``news``: something was marked.

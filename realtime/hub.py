@@ -64,7 +64,8 @@ class Hub:
         self.waiting = Waiting(registry, concurrency, self._lock, self.start, self.demand.note)
         self.wait = self.waiting.wait
         self._running = self._stopped = False
-        self._awake = self._urgent = False
+        # The flusher is to come for news; at once and not at its tick; at all.
+        self._awake = self._urgent = self._wanted = False
         self._event: Event | None = None
         self.close_viewer: Callable[[Viewer, str], None] = lambda viewer, reason: None
         #: Called about once a second while anybody watches.
@@ -112,6 +113,11 @@ class Hub:
         if self.metrics is not None:
             self.metrics.woken()
         self._awake = True
+        self._want()
+
+    def _want(self) -> None:
+        # Alone: without news, for a viewer that can take more. The age of a change does not begin here.
+        self._wanted = True
         if self._event is not None:
             self._event.set()
 
@@ -123,10 +129,7 @@ class Hub:
         """Whether a connected viewer has still to be told of this task: then it must not be evicted yet."""
         if task_id in self._dirty or task_id in self._moving:
             return True
-        return any(
-            task_id in viewer.dirty or any(key[0] == task_id for key in list(viewer.outputs or ()))
-            for viewer in list(self._behind)
-        )
+        return any(viewer.owed(task_id) for viewer in list(self._behind))
 
     def watched(self, task: Task) -> bool:
         """Whether somebody looks at this task, which has not ended, and is told of it. Takes no lock."""
@@ -263,8 +266,8 @@ class Hub:
 
     def _ready(self, viewer: Viewer) -> None:
         # A viewer has taken its flush. It gets what it missed at the next tick.
-        if viewer in self._behind and not self._awake:
-            self._wake()
+        if viewer in self._behind and not self._wanted:
+            self._want()
 
     def _overflowed(self, viewer: Viewer) -> None:
         # In whatever thread made the control packet: closing runs handlers, so it is done beside.
@@ -272,9 +275,9 @@ class Hub:
 
     def owing(self) -> bool:
         """Whether anybody has still to be told anything. (A hidden page is told of ends only.)"""
-        if self._running and (self._dirty or self._moving):
-            return True
-        return any(viewer.live and not viewer.hidden for viewer in list(self._behind))
+        return (self._running and bool(self._dirty or self._moving)) or any(
+            viewer.live and not viewer.hidden for viewer in list(self._behind)
+        )
 
     def stop(self) -> None:
         """End all waits, and the flusher after one last flush. It does not start again."""
@@ -293,12 +296,11 @@ class Hub:
             event.wait(1.0)  # the sweep's interval; a mark ends it
             event.clear()
             # Now it is awake, and marks set the event no more: until the tick only an end wakes it.
-            while self._awake and not self._urgent:
+            while self._wanted and not self._urgent:
                 if (rest := self._pacing.rest()) <= 0:
                     break
                 event.wait(rest)
                 event.clear()
-            self._awake = self._urgent = False
             try:
                 now, spent = time.monotonic(), time.thread_time()
                 if self.flush():  # a look that found nothing makes the next change wait for no tick
@@ -314,13 +316,13 @@ class Hub:
         self.demand.stop()
 
     def flush(self) -> bool:
-        """Tell every viewer that can take it what is dirty for it. Returns whether there was anything new, or given.
-
-        Only the flusher calls this.
-        """
+        """In the flusher: tell each viewer that can take it what is dirty for it. Whether any was new, or given."""
         created: set[str] = set()
         flush = Flush(self._local, self.make_frame, created, self._told.end, self.metrics, self._told.broken)
         with self._lock:
+            # Together with the copy: what is marked from here on is the next flush's, and wakes it.
+            self._awake = self._urgent = self._wanted = False
+            flush.take()
             marks = self._moving = dict(self._dirty)
             for task_id in marks:
                 if new := self._dirty.pop(task_id):
@@ -350,7 +352,7 @@ class Hub:
             self.flushes += flush.given > 0
         flush.report(len(behind), bool(marks or written))
         if flush.more:
-            self._wake()
+            self._want()
         flush.close(self.close_viewer)
         return bool(marks or written) or flush.given > 0
 

@@ -60,20 +60,23 @@ class Metrics:
         self.closings = dict.fromkeys(sorted({*CLOSINGS.values(), "error"}), 0)
         #: For the two above, which handlers on several threads count.
         self._lock = native_lock()
-        # Monotonic seconds: the first wake-up since the last flush began, that of this flush, and when it began.
+        # Monotonic seconds: the first mark since the last flush took its news, that of this flush, and when it began.
         self._woken: float | None = None
         self._since: float | None = None
         self._begun = 0.0
 
     def woken(self) -> None:
-        """Something is to be told: the flusher was woken. Any thread."""
+        """Something was marked that wakes the flusher. Any thread."""
         if self._woken is None:
             self._woken = time.monotonic()
 
     def begin(self) -> None:
-        """A flush begins: it tells what was marked before."""
-        self._since, self._woken = self._woken, None
+        """A flush begins."""
         self._begun = time.monotonic()
+
+    def taken(self) -> None:
+        """The flush takes what was marked before."""
+        self._since, self._woken = self._woken, None
 
     def flushed(self, size: int, behind: int, news: bool) -> None:
         """A flush is over. It has handed over ``size`` bytes (with none it is no flush to measure); ``behind`` viewers

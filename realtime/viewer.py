@@ -72,3 +72,7 @@ class Viewer:
         if tokens < 1:
             self.tokens = 0.0
             raise LimitReached(f"More than {rate:g} requests a second; this one was not done.")
+
+    def owed(self, task_id: str) -> bool:
+        """Whether it has still to be told of this task, or of what it has written. Any thread."""
+        return task_id in self.dirty or any(key[0] == task_id for key in list(self.outputs or ()))

@@ -80,7 +80,7 @@ class TestJoining:
         house.operations.create_task("a", "ann")
         house.hub.flush()
         viewer, _ = house.viewer("ann", live=False)
-        house.hub._awake = False
+        house.hub._awake = house.hub._wanted = False
         before = house.concurrency.events[0].sets
         house.hub.open(viewer, ["a"])
         assert house.concurrency.events[0].sets == before + 1
@@ -473,7 +473,7 @@ class TestBounds:
         assert names(outbox.take()) == [("task_completed", "b")]
         house.hub.flush()
         assert outbox.take() == []
-        house.hub._awake = False
+        house.hub._awake = house.hub._wanted = False
         before = house.concurrency.events[0].sets
         house.hub.hide(viewer, False)
         assert house.concurrency.events[0].sets == before + 1
@@ -506,7 +506,7 @@ class TestRemoval:
         house.hub.flush()
         for outbox in outboxes:
             outbox.take()
-        house.hub._awake = False
+        house.hub._awake = house.hub._wanted = False
         before = house.concurrency.events[0].sets
         house.operations.remove_task("a")
         assert house.concurrency.events[0].sets == before + 1
@@ -789,17 +789,17 @@ class TestReadiness:
         _, outbox = house.viewer("ann")
         event = house.concurrency.events[0]
         house.operations.create_task("a", "ann")
-        house.hub._awake = False  # as the flusher does before it flushes
+        house.hub._awake = house.hub._wanted = False  # as the flusher does before it flushes
         house.hub.flush()
         before = event.sets
         outbox.written()
         assert event.sets == before
         house.operations.update_task_progress("a", "more")
-        house.hub._awake = False
+        house.hub._awake = house.hub._wanted = False
         house.hub.flush()
         outbox.take()
         house.operations.update_task_progress("a", "more")
-        house.hub._awake = False
+        house.hub._awake = house.hub._wanted = False
         outbox.busy_since = time.monotonic()
         house.hub.flush()
         before = event.sets
@@ -814,7 +814,7 @@ class TestReadiness:
         house.hub.flush()
         house.hub.viewers["s2"].outbox.take()  # type: ignore[attr-defined]
         house.operations.update_task_progress("a", "more")
-        house.hub._awake = False
+        house.hub._awake = house.hub._wanted = False
         event = house.concurrency.events[0]
         make = house.hub.make_frame
 

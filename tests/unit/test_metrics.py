@@ -77,7 +77,7 @@ class TestMeasuring:
     def test_the_age_of_the_oldest_change(self, house: House, clock: Clock) -> None:
         """From the first mark since the last flush to the end of the flush; later marks do not make it younger."""
         house.viewer("ann")
-        house.hub._awake = False
+        house.hub._awake = house.hub._wanted = False
         house.operations.create_task("a", "ann")
         clock.go(0.03)
         house.operations.update_task_progress("a", 1)
@@ -95,6 +95,45 @@ class TestMeasuring:
         assert metrics.duration.sum == pytest.approx(0.01)
         assert (sum(metrics.age.counts), sum(metrics.duration.counts)) == (1, 1)
 
+    def test_a_viewer_that_can_take_more_makes_no_change_older(self, house: House, clock: Clock) -> None:
+        """The flusher is to come for it; a change that is made before it does is as old as it is."""
+        _, outbox = house.viewer("ann")
+        house.operations.create_task("a", "ann")
+        house.hub.flush()
+        house.operations.create_task("b", "ann")
+        house.hub.flush()
+        before = self.metrics(house).age.sum
+        outbox.take()  # and so the flusher is to come
+        clock.go(0.04)
+        house.operations.update_task_progress("a", 1)
+        clock.go(0.01)
+        house.hub.flush()
+        assert self.metrics(house).age.sum == pytest.approx(before + 0.01)
+
+    def test_a_change_that_a_flush_still_took_makes_the_next_no_older(
+        self, house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was marked when the flush had begun, before that looked at what is marked."""
+        _, outbox = house.viewer("ann")
+        house.hub.flush()
+        begin = Metrics.begin
+
+        def late(metrics: Metrics) -> None:
+            begin(metrics)
+            house.operations.create_task("a", "ann")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Metrics, "begin", late)
+            house.hub.flush()
+        assert outbox.take()
+        clock.go(0.04)
+        house.operations.update_task_progress("a", 1)
+        clock.go(0.01)
+        house.hub.flush()
+        metrics = self.metrics(house)
+        assert metrics.age.sum == pytest.approx(0.01)
+        assert sum(metrics.age.counts) == 2
+
     def test_an_update_looks_at_no_clock_while_the_flusher_is_awake(
         self, house: House, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -104,7 +143,7 @@ class TestMeasuring:
         house.hub.flush()
         woken: list[bool] = []
         monkeypatch.setattr(Metrics, "woken", lambda self: woken.append(True))
-        house.hub._awake = False
+        house.hub._awake = house.hub._wanted = False
         for step in range(100):
             house.operations.update_task_progress("a", percent=step)
         assert woken == [True]
@@ -118,7 +157,7 @@ class TestMeasuring:
         house.hub.flush()
         metrics = self.metrics(house)
         assert (metrics.behind_now, sum(metrics.behind.counts)) == (1, 1)  # the second flush gave nobody anything
-        house.hub._awake = False
+        house.hub._awake = house.hub._wanted = False
         outbox.take()
         clock.go(5)
         house.hub.flush()

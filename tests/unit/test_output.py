@@ -14,6 +14,7 @@ from realtime.errors import LimitReached, TaskAlreadyFinished, TaskNotFound
 from realtime.registry.memory import MemoryRegistry
 from realtime.registry.output import MAX_STREAMS, Stream
 from realtime.registry.sqlite import SqliteRegistry
+from realtime.viewer import Viewer
 from support.watching import HandOutbox, House
 
 
@@ -368,6 +369,8 @@ def test_what_is_owed_may_be_told_while_one_asks(house: House) -> None:
     """In other threads the flusher goes on: it takes a viewer's last output away between two looks."""
 
     class Served:
+        owed = Viewer.owed
+
         def __init__(self) -> None:
             self.dirty: dict[str, None] = {}
             self.looks = [{("b", "output"): 0}]
