@@ -92,7 +92,7 @@ class Flush:
         self._created = created
         self._end_of = end_of
         self._pushes: dict[str | Removed, _Push | None] = {}
-        self._pieces: dict[tuple[str, str, int], tuple[_Push, int]] = {}
+        self._pieces: dict[tuple[str, str, int], tuple[_Push, int] | None] = {}
         self._left = False
         self._batches: dict[tuple[_Push, ...], Batch] = {}
         #: How many snapshots were encoded, and how many frames handed over; bytes (as `Frame.size`), if it is measured.
@@ -122,7 +122,7 @@ class Flush:
         for task_id, error in self._failures.items():
             if task_id not in self._broken:
                 self._broken.add(task_id)
-                log.error("The task %s could not be encoded; nobody is told of it.", task_id, exc_info=error)
+                log.error("The task %s or its output could not be encoded; it is left out.", task_id, exc_info=error)
         if self._error is not None:
             log.error("Viewers could not be told in a flush and are closed.", exc_info=self._error)
 
@@ -239,12 +239,20 @@ class Flush:
                 continue
             if viewer.hidden and not task.finished:
                 continue
+            passed = False
             while size < MAX_OUTPUT_BYTES and offset < self._end_of(task_id, stream):
-                push, offset = self._output(task_id, stream, offset)
+                piece = self._output(task_id, stream, offset)
+                if piece is None:  # passed over to the end, by the next flush if something stands before it in this
+                    passed = not told or told[-1][:2] != (task_id, stream)
+                    break
+                push, offset = piece
                 pushes.append(push)
                 told.append((task_id, stream, offset))
                 size += push.frame.size
-            self._left |= offset < self._end_of(task_id, stream)
+            if passed:
+                del viewer.outputs[task_id, stream]
+            else:
+                self._left |= offset < self._end_of(task_id, stream)
 
     def _owes_output(self, viewer: Viewer, task_id: str, told: list[Any]) -> bool:
         """Whether output of the task remains that finds no room in this flush."""
@@ -254,25 +262,31 @@ class Flush:
             for key, offset in (viewer.outputs or {}).items()
         )
 
-    def _output(self, task_id: str, stream: str, offset: int) -> tuple[_Push, int]:
-        """A piece of a stream and where it ends. Viewers that have read as far share it."""
-        known = self._pieces.get((task_id, stream, offset))
-        if known is None:
-            end, most = self._end_of(task_id, stream), MAX_PIECE_BYTES
-            while True:
-                piece = self._registry.read_output(task_id, stream, offset, end, most) or Piece(end, end, b"")
-                payload = msgspec.json.encode(
-                    {
-                        "task_id": task_id, "stream": stream, "epoch": self._registry.epoch,
-                        "offset": piece.offset, "end": piece.end, "text": piece.data.decode(),
-                    }
-                )  # fmt: skip
-                if len(payload) <= MAX_OUTPUT_BYTES or most <= 1024:
-                    break
-                most //= 2  # control characters grow sixfold in JSON
-            push = _Push(self._frame(protocol.TASK_OUTPUT, payload), None)
-            known = self._pieces[task_id, stream, offset] = push, piece.end
-        return known
+    def _output(self, task_id: str, stream: str, offset: int) -> tuple[_Push, int] | None:
+        """A piece of a stream and where it ends; None if it cannot be had. Viewers that have read as far share it."""
+        key = task_id, stream, offset
+        if key not in self._pieces:
+            try:
+                self._pieces[key] = self._encode_output(task_id, stream, offset)
+            except Exception as error:  # which is this stream's, and must not keep the others from being told
+                self._failures.setdefault(task_id, error)
+                self._pieces[key] = None
+        return self._pieces[key]
+
+    def _encode_output(self, task_id: str, stream: str, offset: int) -> tuple[_Push, int]:
+        end, most = self._end_of(task_id, stream), MAX_PIECE_BYTES
+        while True:
+            piece = self._registry.read_output(task_id, stream, offset, end, most) or Piece(end, end, b"")
+            payload = msgspec.json.encode(
+                {
+                    "task_id": task_id, "stream": stream, "epoch": self._registry.epoch,
+                    "offset": piece.offset, "end": piece.end, "text": piece.data.decode(),
+                }
+            )  # fmt: skip
+            if len(payload) <= MAX_OUTPUT_BYTES or most <= 1024:
+                break
+            most //= 2  # control characters grow sixfold in JSON
+        return _Push(self._frame(protocol.TASK_OUTPUT, payload), None), piece.end
 
     def _batch(self, pushes: tuple[_Push, ...]) -> Batch:
         batch = self._batches.get(pushes)

@@ -355,7 +355,7 @@ class TestTelling:
         house.hub.flush()
         assert ann.take() == []
         assert [record.getMessage() for record in caplog.records] == [
-            "The task broken could not be encoded; nobody is told of it."
+            "The task broken or its output could not be encoded; it is left out."
         ]
         assert caplog.records[0].exc_info
         tried: list[str] = []

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import realtime.flush
 from realtime.errors import LimitReached, TaskAlreadyFinished, TaskNotFound
 from realtime.registry.memory import MemoryRegistry
 from realtime.registry.output import MAX_STREAMS, Stream
@@ -152,6 +153,50 @@ def test_an_end_waits_for_output_that_found_no_room(house: House) -> None:
     assert len(outputs) > 2
     assert seen[-1] == ("task_completed", None)
     assert [what for what, _ in seen].count("task_completed") == 1
+
+
+def test_output_that_cannot_be_encoded_keeps_nothing_else_from_being_told(
+    house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is passed over, tried once for all viewers, and logged once; ends, other streams and other tasks are told.
+    What was before it is told, and what comes after it is when that can be.
+    """
+    monkeypatch.setattr(realtime.flush, "MAX_PIECE_BYTES", 4)
+    outboxes = [house.viewer("ann")[1] for _ in range(2)]
+    make, broken = house.hub.make_frame, [True]
+    tried: list[bytes] = []
+
+    def fail(event: str, payload: bytes) -> Any:
+        if b"bad" in payload and broken[0]:
+            tried.append(payload)
+            raise RuntimeError("no frame")
+        return make(event, payload)
+
+    house.hub.make_frame = fail
+    house.operations.create_task("b", "ann")
+    house.hub.flush()
+    assert [told(outbox) for outbox in outboxes] == [[("task_created", None)] * 2] * 2
+    house.operations.append_output("a", "goodbad morebad")
+    house.operations.append_output("b", "fine")
+    house.hub.flush()
+    assert [told(outbox) for outbox in outboxes] == [[("output", (0, "good")), ("output", (0, "fine"))]] * 2
+    house.hub.flush()
+    assert [told(outbox) for outbox in outboxes] == [[]] * 2
+    assert not house.hub.owing()
+    assert len(tried) == 2  # once in each flush
+    broken[0] = False
+    house.operations.append_output("a", "!")
+    house.operations.append_output("a", "bad")
+    house.hub.flush()
+    assert [told(outbox) for outbox in outboxes] == [[("output", (15, "!bad"))]] * 2
+    broken[0] = True
+    house.operations.append_output("a", "bad")
+    house.operations.complete_task("a")
+    house.hub.flush()
+    assert [told(outbox) for outbox in outboxes] == [[("task_completed", None)]] * 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "The task a or its output could not be encoded; it is left out."
+    ]
 
 
 def test_a_viewer_gets_only_what_comes_after_it(house: House) -> None:
