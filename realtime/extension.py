@@ -21,7 +21,7 @@ from flask import Flask
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
-from . import auth, concurrency, keys
+from . import auth, concurrency, installation, keys
 from .auth import Grant, Tickets
 from .config import Config
 from .demand import OnWatch
@@ -110,7 +110,7 @@ class Realtime(Operations):
         self.hub.demand.listeners, self.hub.demand.context = self._watchers, app.app_context
         self.commands = Commands(self, self.hub)
         self.runner = Runner(self, threads=config.threads, context=app.app_context)
-        self.static_folder = _folder("static")
+        self.static_folder = installation.folder("static")
         self._tickets: list[Tickets] = []
 
         own = socketio is None
@@ -121,7 +121,7 @@ class Realtime(Operations):
         self.transport = SocketIOTransport(
             self.socketio, own=own, config=config, concurrency=self.concurrency, hub=self.hub,
             commands=self.commands, authorise=self.authorise, may_block=partial(bool, self._identify),
-            max_viewers=config.max_viewers or _most_viewers(),
+            max_viewers=config.max_viewers or installation.most_viewers(),
         )  # fmt: skip
         if config.stall_timeout:
             stalled = self._find_stalled
@@ -392,25 +392,3 @@ def _keys(path: str | None) -> Keys | None:
         return None
     keys.read(Path(path))
     return Keys(Path(path))
-
-
-def _most_viewers() -> int:
-    """Descriptors are what viewers run out of first."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return 10_000
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft - 256, 16)
-
-
-def _folder(name: str) -> Path:
-    """``static`` or ``templates``: in the installed package, else beside it in the source tree."""
-    package = Path(__file__).parent
-    inside = package / name
-    if inside.is_dir():
-        return inside
-    beside = package.parent / name
-    if beside.is_dir() and (package.parent / "pyproject.toml").is_file():
-        return beside
-    raise ConfigError(f"The files of {name}/ are missing from this installation of realtime-progress.")

@@ -148,7 +148,7 @@ class Hub:
             self._registry.adopt()  # no request of Flask's may have come before the first viewer
             self._concurrency.attach()
             self._event = self._concurrency.event()
-            self._registry.written = self._written
+            self._registry.noted_output = self._written
             self._running = True
         self._registry.serve()
         self._concurrency.spawn(self._run, "realtime-flusher")
@@ -282,7 +282,7 @@ class Hub:
     def stop(self) -> None:
         """End all waits, and the flusher after one last flush. It does not start again."""
         self._running, self._stopped = False, True
-        self._registry.written = None
+        self._registry.noted_output = None
         self.waiting.stop()
         self._wake_now()
 

@@ -108,7 +108,7 @@ class Registry(ABC):
     on_output: Callable[[Task, str, int], None] | None = None
     #: Where pieces are noted before anybody can read them: who reads one before `on_output` has told of it knows by it
     #: that it is new: task and stream, and from which offset on. Whoever takes a stream out of here reads it then.
-    written: dict[tuple[str, str], int] | None = None
+    noted_output: dict[tuple[str, str], int] | None = None
     #: Called with the new epoch after the memory was lost; what viewers have is void. (Not for what never forgets.)
     on_epoch: Callable[[str], None] | None = None
     #: Called when the store is out of reach, with False, and when all is right again, with True.
@@ -309,10 +309,10 @@ class Registry(ABC):
 
     def _note_output(self, task_id: str, stream: str, start: int) -> None:
         """Called with the lock held."""
-        written = self.written
+        noted = self.noted_output
         # The lower one, if the former is of another task that had the id.
-        if written is not None and written.get((task_id, stream), start) >= start:
-            written[task_id, stream] = start
+        if noted is not None and noted.get((task_id, stream), start) >= start:
+            noted[task_id, stream] = start
 
     def _tell_output(self, task: Task, stream: str, start: int) -> None:
         if self.on_output is not None:
