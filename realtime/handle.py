@@ -91,10 +91,12 @@ class Handle:
 
     @property
     def watched(self) -> bool:
-        """Whether somebody looks at the task now: skip what only a viewer would see if not. False after its end."""
-        return not self._is_other(self._operations.get_task_status(self.task_id)) and self._operations.watched(
-            self.task_id
-        )
+        """Whether somebody looks at the task now: skip what only a viewer would see if not. False after its end.
+
+        (For a worker as its server said last, and True until then.)
+        """
+        task = self._operations.get_task_status(self.task_id)
+        return not self._is_other(task) and self._operations.watched(self.task_id) is not False
 
     def raise_if_cancelled(self) -> None:
         """Raise `TaskCancelled` if the task was asked to stop."""

@@ -298,8 +298,11 @@ class Operations:
             raise TaskNotFound(str(task_id))
         return task
 
-    def watched(self, task_id: TaskId) -> bool:
-        """Whether a task has not ended and somebody looks at it now: a connected page on the screen, or a poller."""
+    def watched(self, task_id: TaskId) -> bool | None:
+        """Whether a task has not ended and somebody looks at it now: a connected page on the screen, or a poller.
+
+        (None only for a worker, whose server has not said.)
+        """
         task = self.registry.get(_id(task_id))
         return task is not None and self.registry.watched(task)
 

@@ -74,6 +74,7 @@ class Client(Operations):
         self._sender = Sender(self._conflator, transport, timeout)
         self._conflator.wake = self._sender.wake
         self._remote = RemoteRegistry(self._conflator, self._sender, timeout, transport.name)
+        self._remote.watched = lambda task: not task.finished and transport.watched(task.task_id) is not False
         # `Operations` calls of a registry what `RemoteRegistry` has, and nothing else.
         super().__init__(cast(Registry, self._remote), config, lambda: None)
 

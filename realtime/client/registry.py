@@ -35,6 +35,8 @@ class RemoteRegistry:
         self._timeout = timeout
         #: What the server is called in errors.
         self.name = name
+        #: As `Registry.watched`: what the server has said.
+        self.watched: Callable[[Task], bool] = lambda task: not task.finished
 
     # Taken, and sent later.
 

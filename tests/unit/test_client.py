@@ -203,10 +203,15 @@ def test_watched_is_what_the_server_said_last(client: Client, server: WorkerServ
     """And None while it has said nothing."""
     client.create_task("t", "ada")
     assert client.watched("t") is None
-    server.watched = True
-    client.update_task_progress("t", "x")
-    client.flush()
-    assert client.watched("t") is True
+    assert client.task("t").watched  # not to leave anything out in vain
+    for watched in (False, True):
+        server.watched = watched
+        client.update_task_progress("t", "x")
+        client.flush()
+        assert client.watched("t") is watched
+        assert client.task("t").watched is watched
+    client.complete_task("t")
+    assert not client.task("t").watched
 
 
 # What goes wrong.
