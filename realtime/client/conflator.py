@@ -28,10 +28,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..errors import RealtimeError, RegistryUnavailable, TaskAlreadyFinished
+from ..errors import RealtimeError, TaskAlreadyFinished
 from ..registry.transitions import updated
 from ..task import Task
 from .calls import ENDS, READS, Call, Merged, Waiting
+from .entry import Entry, Full
 from .snapshots import is_unknown, unknown
 
 _log = logging.getLogger("realtime")
@@ -40,32 +41,6 @@ _log = logging.getLogger("realtime")
 QUIET: Final = 0.5
 #: Seconds after which a task of which nothing waits is let go of.
 _IDLE: Final = 60.0
-
-
-class Entry:
-    """A task in work."""
-
-    __slots__ = ("ends", "heard", "out", "problem", "ready", "sent", "task", "unsent", "waiting")
-
-    def __init__(self, task: Task) -> None:
-        #: The newest state, as far as it is known here.
-        self.task = task
-        self.waiting = Waiting(task.task_id)
-        #: Calls that are collected and not answered.
-        self.out = 0
-        #: Whether it stands in line to be collected.
-        self.ready = False
-        #: When it was last collected and last heard of, by the monotonic clock.
-        self.sent = self.heard = float("-inf")
-        #: The end of each stream of output, with what is not sent yet; and the bytes of it that are not.
-        self.ends: dict[str, int] = {}
-        self.unsent: dict[str, int] = {}
-        #: An error that nobody was there to be told of.
-        self.problem: RealtimeError | None = None
-
-
-class Full(RegistryUnavailable):
-    """There is no room for more to wait."""
 
 
 class Conflator:
@@ -83,6 +58,9 @@ class Conflator:
     ) -> None:
         self.interval = interval
         self.wake = wake
+        #: What to do about the call of an update after a quiet time; and to take in a task, which may have to wait.
+        self.hear: Callable[[Call, Task], Task] = lambda call, task: task
+        self.admit: Callable[[str], None] = self.enter
         self._max_tasks = max_tasks
         self._max_bytes = max_bytes
         self._clock = clock
@@ -131,12 +109,16 @@ class Conflator:
         advance: int | float | None = None,
         unit: str | None = None,
         metadata: bytes | None = None,
-    ) -> tuple[Task, Call | None]:
-        """Take an update; returns the newest state, and after a quiet time the call whose answer is worth a wait.
+        quiet_calls: list[Call] | None = None,
+    ) -> Task:
+        """Take an update; returns the newest state.
 
-        Raises what the task's last update came to, `TaskAlreadyFinished`, `InvalidValue` and `Full`.
+        After a quiet time there is a call whose answer is worth a wait: `hear` is asked for it, or it is put into
+        ``quiet_calls``. Raises what the task's last update came to, `TaskAlreadyFinished`, `InvalidValue` and `Full`.
         """
         call = None
+        if task_id not in self._entries:
+            self.admit(task_id)
         try:
             # Inside the ``try``, or a Ctrl-C right after it would leave the lock held for ever.
             self._acquire()
@@ -170,7 +152,12 @@ class Conflator:
         self._release()
         if wake:
             self.wake()
-        return new, call
+        if call is None:
+            return new
+        if quiet_calls is None:
+            return self.hear(call, new)
+        quiet_calls.append(call)
+        return new
 
     def write(self, task_id: str, stream: str, data: bytes) -> tuple[int, Call | None]:
         """Take a piece of output; returns the stream's end as far as it is known, and the call as `update` does."""
@@ -243,6 +230,12 @@ class Conflator:
         """Have ``event`` set when there may be room again."""
         with self._lock:
             self._crowd.append(event)
+
+    def enter(self, task_id: str) -> None:
+        """Begin to know a task. Raises `Full`."""
+        with self._lock:
+            if task_id not in self._entries:
+                self._enter(task_id)
 
     def _enter(self, task_id: str) -> Entry:
         if len(self._entries) >= self._max_tasks:

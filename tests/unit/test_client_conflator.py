@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from realtime.client.calls import ENDS, Call
-from realtime.client.conflator import QUIET, Conflator, Full
+from realtime.client.conflator import QUIET, Conflator
+from realtime.client.entry import Full
 from realtime.errors import InvalidValue, RealtimeError, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
 from realtime.registry import transitions
 from realtime.registry.memory import MemoryRegistry
@@ -74,7 +75,10 @@ class Server:
 
     def update(self, task_id: str = "t", **given: Any) -> tuple[Task, Call | None]:
         names = ("message", "current", "total", "percent", "advance", "unit", "metadata")
-        return self.conflator.update(task_id, *(given.get(name) for name in names))
+        quiet: list[Call] = []
+        update: Any = self.conflator.update  # mypy would not know how many arguments the names make
+        task: Task = update(task_id, *(given.get(name) for name in names), quiet)
+        return task, quiet[0] if quiet else None
 
     def end(self, verb: str, task_id: str = "t", *args: Any) -> Call:
         status = {"complete": COMPLETED, "fail": FAILED, "cancel": CANCELLED}[verb]
