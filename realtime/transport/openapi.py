@@ -243,7 +243,7 @@ _PARAMETERS: Final = {
         "header", "If-Match", "Only if the task is at this version (its ETag); `*`: any.", {"type": "string"}
     ),
     "idempotency-key": _parameter(
-        "header", "Idempotency-Key", "Made once, however often it is sent within two minutes (ten where one process serves).",
+        "header", "Idempotency-Key", "Made once, however often it is sent within two minutes.",
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
     ),
     "prefer": _parameter("header", "Prefer", "`return=minimal` for a short answer.", {"type": "string"}),

@@ -17,7 +17,7 @@ from realtime.command import FAILED, NOT_FOUND, NOT_RUN
 from realtime.task import Task
 from support import remote
 from support.process import StartServer
-from support.remote import PATIENCE, Remote
+from support.remote import PATIENCE, Remote, wait_until
 from support.viewer import watching
 
 
@@ -69,6 +69,14 @@ def found(client: Client, task_id: str) -> Task:
     task = client.get_task_status(task_id)
     assert task is not None
     return task
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def python(code: str) -> list[str]:
@@ -138,12 +146,13 @@ def test_signals_are_passed_on_to_all_that_it_has_started(
     server: Remote, key: tuple[Path, str], client: Client
 ) -> None:
     """A shell, and what the shell waits for."""
-    inner = f"{sys.executable} -c \"import time; print('up', flush=True); time.sleep(600)\""
+    inner = f'{sys.executable} -c "import os, time; print(os.getpid(), flush=True); time.sleep(600)"'
     run = Run(server, key[1], "signal", "sh", "-c", f"{inner}; exit 9")
     assert run.process.stdout is not None
-    assert run.process.stdout.readline() == "up\n"
+    started = int(run.process.stdout.readline())
     run.process.send_signal(signal.SIGTERM)
     assert run.end()[0] == 128 + signal.SIGTERM
+    wait_until(lambda: runs(started), lambda it_runs: not it_runs)
     error = found(client, "signal").error
     assert error is not None
     assert (error.code, error.details) == ("signal", {"signal": "SIGTERM"})
