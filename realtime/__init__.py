@@ -46,6 +46,7 @@ from .lifecycle import (
     create_task,
     fail_task,
     get_task_status,
+    heartbeat_task,
     list_tasks,
     remove_task,
     update_many,
@@ -66,7 +67,8 @@ __all__ = [
     "RealtimeError", "Registry", "RegistryUnavailable", "Removed", "ServerStopping", "Task", "TaskAlreadyFinished",
     "TaskCancelled", "TaskError", "TaskExists", "TaskFailure", "TaskNotFound", "TaskPage", "TaskStatus",
     "TicketExpired", "TicketInvalid", "Unauthenticated", "append_output", "cancel_task", "complete_task", "create_task",
-    "fail_task", "get_task_status", "list_tasks", "remove_task", "update_many", "update_task_progress",
+    "fail_task", "get_task_status", "heartbeat_task", "list_tasks", "remove_task", "update_many",
+    "update_task_progress",
 ]  # fmt: skip
 
 

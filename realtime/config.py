@@ -59,6 +59,9 @@ class Config:
     viewer_timeout: float = 30.0
     #: Seconds without a sign of life after which a task shows as stalled; 0: never.
     stall_timeout: float = 0.0
+    #: Seconds without a sign of life of its process after which a job's task fails with ``worker_lost``, where tasks
+    #: are in a store that several processes share.
+    lease: float = 30.0
     #: Seconds that a ticket is good for.
     ticket_age: float = 3600.0
     #: Jobs that run at once (native threads); more wait as ``pending``.
@@ -189,6 +192,7 @@ _RULES: dict[str, _Rule] = {
     "max_viewers_per_address": _between(1, 10_000_000, "viewers"),
     "viewer_timeout": _between(0.1, 3600, "seconds"),
     "stall_timeout": _between(0, 30 * 86400, "seconds"),
+    "lease": _between(1, 86400, "seconds"),
     "ticket_age": _between(1, 365 * 86400, "seconds"),
     "threads": _between(1, 1024, "threads"),
     "request_threads": _between(1, 1024, "threads"),

@@ -230,11 +230,15 @@ class Handle:
             self._order = self._operations.start_task(self.task_id).info.order
         except TaskAlreadyFinished as finished:
             raise self._reason(finished) from None
+        if self._operations.heart is not None:
+            self._operations.heart.hold(self.task_id)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._operations.heart is not None:
+            self._operations.heart.release(self.task_id)
         if error is None:
             # Cancelled, or another's by now: this one has ended already. Not found: and has been cleared.
             with contextlib.suppress(TaskAlreadyFinished, TaskCancelled, TaskNotFound):

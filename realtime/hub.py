@@ -74,8 +74,8 @@ class Hub:
         self.encodes = self.flushes = self.pushes = self.joined = self.left = 0
         self.metrics: Metrics | None = None
         registry.on_change, registry.noted = self.mark, self._dirty
-        registry.on_remove = self.mark_removed
-        registry.on_output = self.mark_output
+        registry.on_heartbeat = lambda: None if self._running else concurrency.call_soon(self.start)
+        registry.on_remove, registry.on_output = self.mark_removed, self.mark_output
         registry.pinned = self.owes
         registry.watched = self.watched
 

@@ -82,6 +82,11 @@ def fail_task(
     return _realtime().fail_task(task_id, error, code=code, type=type, retryable=retryable, details=details)
 
 
+def heartbeat_task(task_id: TaskId, lease: float = 30.0) -> Task:
+    """Say that a task's worker is alive: see `Realtime.heartbeat_task`."""
+    return _realtime().heartbeat_task(task_id, lease)
+
+
 def cancel_task(task_id: TaskId, *, done: bool = False) -> Task:
     """Ask a task to stop, or (``done=True``) end it as cancelled: see `Realtime.cancel_task`."""
     return _realtime().cancel_task(task_id, done=done)

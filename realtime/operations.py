@@ -16,6 +16,7 @@ from . import values
 from .batch import Taker, look_at
 from .config import Config
 from .errors import InvalidType, InvalidValue, RealtimeError, TaskCancelled, TaskError, TaskNotFound
+from .heart import Heart
 from .progress import MAX_NUMBER
 from .registry.base import Registry, Removed
 from .task import NewTask, Task, TaskFailure, TaskStatus
@@ -61,6 +62,7 @@ class Operations:
         self._current_user = current_user
         self._expired_at = 0.0
         self._max_message = config.max_message
+        self.heart = Heart(registry.heartbeat, config.lease) if getattr(registry, "reads_wait", False) else None
 
     def create_task(
         self,
@@ -124,8 +126,7 @@ class Operations:
 
         Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
         """
-        # Nothing here is keyword-only, as it should be: Python would look up each default by its name, a tenth of the
-        # whole call. Most calls pass at once.
+        # Nothing here is keyword-only: Python looks up such defaults by name, a tenth of the call. Most pass at once.
         if (
             type(progress) is str
             and type(task_id) is str
@@ -242,14 +243,23 @@ class Operations:
             log.error("Task %s failed.", task_id, exc_info=error)
         return self.registry.fail(task_id, failure)
 
+    def heartbeat_task(self, task_id: TaskId, lease: float = 30.0) -> Task:
+        """Say that a task's worker is alive, and will say so again, or update the task, within ``lease`` seconds.
+
+        After half a lease (1–86,400 s) without a word the task shows ``stalled_since``; after all of it it fails with
+        code ``worker_lost``. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
+        """
+        if not 1 <= (lease := values.number("lease", lease)) <= 86_400:
+            raise InvalidValue("lease", f"{lease!r}; it may be 1 to 86400 seconds")
+        return self.registry.heartbeat(_id(task_id), lease)
+
     def cancel_task(self, task_id: TaskId, *, done: bool = False) -> Task:
         """Ask a task to stop, or (``done=True``, the worker's answer) end it as cancelled.
 
         A pending task ends at once. A processing one gets ``cancel_requested_at``, and its handle raises
         `TaskCancelled` at its next update. Asking again changes nothing. Raises `TaskNotFound`, `TaskAlreadyFinished`.
         """
-        task_id = _id(task_id)
-        return self.registry.cancel(task_id) if done else self.registry.request_cancel(task_id)
+        return (self.registry.cancel if done else self.registry.request_cancel)(_id(task_id))
 
     def get_task_status(self, task_id: TaskId, *, user_id: UserId | Word | None = ANYBODY) -> Task | None:
         """The newest snapshot, or None. With ``user_id``, None also for a task of somebody else."""
@@ -311,14 +321,12 @@ class Operations:
     def _owner(self, user_id: Any) -> str | None:
         if user_id is NOBODY:
             return None
-        if user_id is None:
-            user_id = self._current_user()
-            if user_id is None:
-                raise InvalidValue(
-                    "user_id",
-                    "it must be given here: no user is identified (outside a request nobody is). "
-                    "For a task without an owner give realtime.NOBODY",
-                )
+        if user_id is None and (user_id := self._current_user()) is None:
+            raise InvalidValue(
+                "user_id",
+                "it must be given here: no user is identified (outside a request nobody is). "
+                "For a task without an owner give realtime.NOBODY",
+            )
         return values.user_id(user_id)
 
     def _metadata(self, metadata: Mapping[str, Any]) -> bytes:

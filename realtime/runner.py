@@ -145,7 +145,10 @@ class Runner:
             if self._pool is None:
                 self._pool = self._new_pool(self._threads, "realtime-job")
             self._works[work.handle.task_id] = work
-            return self._pool
+            pool = self._pool
+        if self._operations.heart is not None:  # while it waits for a thread, too
+            self._operations.heart.hold(work.handle.task_id)
+        return pool
 
     def stop(self) -> None:
         """Take no more jobs, and fail those that wait or run with code ``server_stopped``; waits for none of them.
@@ -196,8 +199,11 @@ class Runner:
 
     def _forget(self, work: _Work) -> None:
         with self._lock:
-            if self._works.get(work.handle.task_id) is work:
-                del self._works[work.handle.task_id]
+            if self._works.get(work.handle.task_id) is not work:
+                return
+            del self._works[work.handle.task_id]
+        if self._operations.heart is not None:
+            self._operations.heart.release(work.handle.task_id)
 
 
 class Job(Generic[_R]):

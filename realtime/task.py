@@ -141,6 +141,8 @@ class TaskInfo(msgspec.Struct, frozen=True, gc=False):
     head: str
     middle: str
     foot: str
+    #: Seconds without a sign of life after which its worker is taken for lost; None: nobody has promised any.
+    lease: float | None = None
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
@@ -369,6 +371,7 @@ def make_info(
     metadata_json: bytes,
     started: float | None,
     stalled: float | None,
+    lease: float | None = None,
 ) -> TaskInfo:
     """The info, with the JSON that belongs to it."""
     return TaskInfo(
@@ -380,5 +383,5 @@ def make_info(
         f'}},"created_at":{_time(created)},"started_at":{_time_or_null(started)},'
         f'"cancellable":{"true" if cancellable else "false"},'
         f'"stalled_since":{_time_or_null(stalled)},"attempt":{attempt},"retry_of":{_text_or_null(retry_of)},'
-        f'"parent_id":{_text_or_null(parent_id)},"metadata":{metadata_json.decode()},"updated_at":',
+        f'"parent_id":{_text_or_null(parent_id)},"metadata":{metadata_json.decode()},"updated_at":', lease,
     )  # fmt: skip

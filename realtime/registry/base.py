@@ -6,13 +6,15 @@ import builtins
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Container, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Protocol
 
 import msgspec
 
 from ..errors import InvalidValue, RealtimeError, TaskAlreadyFinished, TaskNotFound
-from ..task import NewTask, Task, TaskFailure
+from ..task import CANCELLED, COMPLETED, FAILED, NewTask, Task, TaskFailure
+from . import transitions
+from .leases import WORKER_LOST, Silence
 from .notes import Notes
 from .output import Piece
 
@@ -61,6 +63,10 @@ class Local(Protocol):
 
 def _never(task_id: str) -> bool:
     return False
+
+
+def _nothing() -> None:
+    pass
 
 
 def _always() -> bool:
@@ -115,6 +121,8 @@ class Registry(ABC):
     on_reachable: Callable[[bool], None] | None = None
     #: Whether the store was in reach when it was last looked at; told to `on_reachable` after it has changed.
     reachable: bool = True
+    #: Called with each heartbeat: from the first one on somebody has to `sweep`.
+    on_heartbeat: Callable[[], None] = staticmethod(_nothing)
     #: Says of a task id whether it must not be evicted yet, because a viewer is still owed the end. Must not raise.
     pinned: Callable[[str], bool] = staticmethod(_never)
     #: Says whether the calling thread may be held up by a disk or a network. Where it may not, a change returns before
@@ -170,35 +178,62 @@ class Registry(ABC):
                 made.append(error.with_traceback(None))  # whose frames hold this list
         return made
 
-    @abstractmethod
     def start(self, task_id: str) -> Task:
         """Take a pending task to processing; changes nothing if it is. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
+        return self._change(task_id, transitions.begun)
 
-    @abstractmethod
     def complete(self, task_id: str, result: bytes | None) -> Task:
         """End as completed; ``result`` is JSON. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
+        return self._change(task_id, lambda task, now: transitions.ended(task, now, COMPLETED, result=result))
 
-    @abstractmethod
     def fail(self, task_id: str, failure: TaskFailure) -> Task:
         """End as failed. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
+        return self._change(task_id, lambda task, now: transitions.ended(task, now, FAILED, failure=failure))
 
-    @abstractmethod
     def request_cancel(self, task_id: str) -> Task:
         """Ask a task to stop: a pending one ends cancelled, a processing one gets ``cancel_requested_at``, once.
 
         A cancelled one is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished`.
         """
+        return self._change(task_id, transitions.asked_to_stop)
 
-    @abstractmethod
     def cancel(self, task_id: str) -> Task:
         """End as cancelled: the worker's answer. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
+        return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))
 
-    @abstractmethod
     def stall(self, task_id: str, since: float) -> Task:
         """Note that a processing task has given no sign of life ``since`` then; its next update takes that back.
 
         Changes nothing in another state, or if it is noted already. Raises `TaskNotFound`.
         """
+        return self._change(task_id, lambda task, now: transitions.stalled(task, since))
+
+    def heartbeat(self, task_id: str, lease: float) -> Task:
+        """A sign of life of the worker, which promises the next within ``lease`` seconds: see `leases`.
+
+        Raises `TaskNotFound`, `TaskAlreadyFinished`.
+        """
+        task = self._change(task_id, lambda task, now: transitions.leased(task, lease))
+        self._hear(task_id, lease)
+        self.on_heartbeat()
+        return task
+
+    def lapse(self) -> None:
+        """Mark the leased tasks that are silent as stalled, and fail those whose lease is over."""
+        for silence in self.silences():
+            with suppress(TaskNotFound, TaskAlreadyFinished):
+                if silence.seconds > silence.lease:
+                    self.fail(silence.task_id, WORKER_LOST)
+                else:
+                    self.stall(silence.task_id, silence.since)
+
+    @abstractmethod
+    def _hear(self, task_id: str, lease: float) -> None:
+        """Note the moment of a sign of life."""
+
+    @abstractmethod
+    def silences(self) -> builtins.list[Silence]:
+        """The leased tasks of which nothing is heard. Costs as much as there are leases."""
 
     @abstractmethod
     def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
@@ -284,8 +319,9 @@ class Registry(ABC):
         return nullcontext()
 
     def sweep(self) -> None:
-        """About once a second, by the hub: `expire`, here or elsewhere."""
+        """About once a second, by the hub: `expire`, and end what has lost its worker; here or elsewhere."""
         self.expire()
+        self.lapse()
 
     def serve(self) -> None:  # noqa: B027  # a store in this process tells everything anyway
         """The hub runs: from now on tell it what happens in the rooms that are watched."""

@@ -23,12 +23,13 @@ from itertools import islice
 from typing import Any, Final
 
 from ..errors import InvalidValue, LimitReached, RealtimeError, TaskAlreadyFinished, TaskExists, TaskNotFound
-from ..task import CANCELLED, COMPLETED, FAILED, NewTask, Task, TaskFailure
+from ..task import NewTask, Task
 from . import transitions
 from .base import Registry, Removed, Update
 from .catalogue import Catalogue, Shelf
 from .floors import Floors
 from .forks import Refusal, guard
+from .leases import Leases, Silence
 from .output import MAX_STREAMS, Piece, Stream
 
 _log = logging.getLogger("realtime")
@@ -76,6 +77,7 @@ class MemoryRegistry(Registry):
         self._news: deque[Task] = deque()
         self._settling = False
         self._floors = Floors()
+        self._leases = Leases()
         self._lock = self._new_lock()
         # Bound methods are half the price of a ``with``; for the hot path.
         self._acquire: Callable[[], object] = self._lock.acquire
@@ -192,24 +194,6 @@ class MemoryRegistry(Registry):
         with contextlib.suppress(RuntimeError):  # Only a re-entrant lock says so for certain.
             self._release()
 
-    def start(self, task_id: str) -> Task:
-        return self._change(task_id, transitions.begun)
-
-    def complete(self, task_id: str, result: bytes | None) -> Task:
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, COMPLETED, result=result))
-
-    def fail(self, task_id: str, failure: TaskFailure) -> Task:
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, FAILED, failure=failure))
-
-    def request_cancel(self, task_id: str) -> Task:
-        return self._change(task_id, transitions.asked_to_stop)
-
-    def cancel(self, task_id: str) -> Task:
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))
-
-    def stall(self, task_id: str, since: float) -> Task:
-        return self._change(task_id, lambda task, now: transitions.stalled(task, since))
-
     def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
         """Store what ``change`` makes of the task; tell it, and make room if that was an end."""
         with self._lock:
@@ -231,6 +215,12 @@ class MemoryRegistry(Registry):
             for shelf in self._catalogue.full_shelves(new.info.user_id):
                 self._thin_out(shelf)
         return new
+
+    def _hear(self, task_id: str, lease: float) -> None:
+        self._leases.hear(task_id, lease)
+
+    def silences(self) -> builtins.list[Silence]:
+        return self._leases.silences(self._tasks.get, self._clock())
 
     # Output.
 

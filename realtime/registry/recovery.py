@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from ..errors import RegistryUnavailable
-from ..task import FAILED, Task, TaskFailure
+from ..task import FAILED, Task
 from .floors import Floors
+from .leases import WORKER_LOST
 from .memory import MemoryRegistry
 from .output import Stream
 from .taskfile import Statement, TaskFile, updated
 from .transitions import ended
 
-#: How a task ends whose process went away.
-WORKER_LOST: Final = TaskFailure(
-    None, "The job's worker went away and did not come back. Start it again.", "worker_lost", True
-)
-
 
 def recover(file: TaskFile, memory: MemoryRegistry, now: float, tail: int) -> tuple[list[Task], int]:
     """Bring the tasks of a file to memory, which is new. Returns those that end now, and the number of the last end.
 
-    Who worked on what is unfinished went away with the last process. (A worker elsewhere has a lease, and its task
-    will wait for that.) Those tasks fail, in the file first. Raises `ConfigError`, `RegistryUnavailable`.
+    Who worked on what is unfinished went away with the last process. Those tasks fail, in the file first. (A worker
+    elsewhere has a lease, which begins anew: it could not be heard meanwhile.) Raises `ConfigError`,
+    `RegistryUnavailable`.
     """
     memory.epoch, memory._floors = file.epoch, Floors(file.floor)
     outputs: dict[int, dict[str, Stream]] = {}
@@ -45,6 +40,12 @@ def recover(file: TaskFile, memory: MemoryRegistry, now: float, tail: int) -> tu
         version = max(task.version, int(now * 1e6) - 1)
         size = sum(stream.end for stream in outputs.get(task.info.order, {}).values())
         known = msgspec.structs.replace(task, version=version, output_size=size, output_more=0)
+        if task.info.lease is not None:
+            known = msgspec.structs.replace(known, version=version + 1)
+            tasks.append(known)
+            statements.append(updated(known))
+            memory._leases.hear(task.task_id, task.info.lease)
+            continue
         lost.append(ended(known, now, FAILED, failure=WORKER_LOST))
         last_end += 1
         statements.append(updated(lost[-1], last_end))

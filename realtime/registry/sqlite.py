@@ -40,8 +40,8 @@ _log = logging.getLogger("realtime")
 
 #: What a `MemoryRegistry` makes in `_open`, and what is made here when the file is opened.
 _THEIRS: Final = (
-    "epoch", "_tasks", "_catalogue", "_outputs", "_last_order", "_news", "_settling", "_floors", "_lock", "_acquire",
-    "_release", "_forked",
+    "epoch", "_tasks", "_catalogue", "_outputs", "_last_order", "_news", "_settling", "_floors", "_leases", "_lock",
+    "_acquire", "_release", "_forked",
 )  # fmt: skip
 _OURS: Final = ("_file", "_journal", "_backlog", "_dirty", "_staging", "_staged", "_last_end")
 _STATE: Final = frozenset(_THEIRS + _OURS)

@@ -44,7 +44,7 @@ _SCHEMA: Final = (
         created REAL NOT NULL, cancellable INTEGER NOT NULL, attempt INTEGER NOT NULL, retry_of TEXT, parent_id TEXT,
         status TEXT NOT NULL, version INTEGER NOT NULL, message TEXT, current, total, percent REAL, unit TEXT,
         metadata BLOB NOT NULL, pace TEXT, started REAL, updated REAL NOT NULL, stalled REAL, cancel_requested REAL,
-        output_size INTEGER NOT NULL, output_more INTEGER NOT NULL,
+        output_size INTEGER NOT NULL, output_more INTEGER NOT NULL, lease REAL,
         completed REAL, result BLOB, error TEXT, ended INTEGER)""",
     """CREATE TABLE output (
         ord INTEGER NOT NULL, stream TEXT NOT NULL, start INTEGER NOT NULL, data BLOB NOT NULL,
@@ -55,7 +55,7 @@ _FIXED: Final = (
 )  # fmt: skip
 _CHANGING: Final = (
     "status", "version", "message", "current", "total", "percent", "unit", "metadata", "pace", "started", "updated",
-    "stalled", "cancel_requested", "output_size", "output_more", "completed", "result", "error", "ended",
+    "stalled", "cancel_requested", "output_size", "output_more", "lease", "completed", "result", "error", "ended",
 )  # fmt: skip
 _SELECT: Final = f"SELECT {', '.join(_FIXED + _CHANGING)} FROM tasks ORDER BY ended, ord"  # NULL, not ended, first
 _INSERT: Final = (
@@ -101,7 +101,8 @@ def _changing(task: Task, ended: int | None) -> tuple[Any, ...]:
         info.metadata_json,
         None if pace is None else msgspec.json.encode(msgspec.structs.astuple(pace)).decode(),
         info.started, task.updated, info.stalled, task.cancel_requested, task.output_size, task.output_more,
-        task.completed, task.result_json, None if task.error is None else task.error.encode().decode(), ended,
+        info.lease, task.completed, task.result_json,
+        None if task.error is None else task.error.encode().decode(), ended,
     )  # fmt: skip
 
 
@@ -130,11 +131,11 @@ def _task(row: Sequence[Any], epoch: str) -> tuple[Task, int | None]:
     (
         order, task_id, user_id, groups, name, created, cancellable, attempt, retry_of, parent_id,
         status, version, message, current, total, percent, unit, metadata, pace, started, updated,
-        stalled, cancel_requested, output_size, output_more, completed, result, error, ended,
+        stalled, cancel_requested, output_size, output_more, lease, completed, result, error, ended,
     ) = row  # fmt: skip
     info = make_info(
         task_id, user_id, _groups.decode(groups), name, epoch, created, bool(cancellable), attempt, retry_of, parent_id,
-        order, unit, metadata, started, stalled,
+        order, unit, metadata, started, stalled, lease,
     )  # fmt: skip
     moved = TaskStatus(status)
     failure = None

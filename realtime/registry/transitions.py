@@ -174,6 +174,18 @@ def stalled(task: Task, since: float) -> Task:
     return _next(task, info=_changed_info(task, stalled=since))
 
 
+def leased(task: Task, lease: float) -> Task:
+    """The record after a worker has promised a sign of life every ``lease`` seconds; the same one if that is no news.
+
+    It is one itself, so that a stalled task is not any more. Raises `TaskAlreadyFinished`.
+    """
+    if task.finished:
+        raise TaskAlreadyFinished(task.task_id, task.status)
+    if task.info.lease == lease and task.info.stalled is None:
+        return task
+    return _next(task, info=_changed_info(task, lease=lease))
+
+
 def written(task: Task, size: int) -> Task:
     """The record after ``size`` bytes of output; of the same version. Raises `TaskAlreadyFinished`."""
     if task.finished:
@@ -193,6 +205,7 @@ def _changed_info(
     metadata: bytes | None = None,
     started: float | None = None,
     stalled: float | None = None,
+    lease: float | None = None,
 ) -> TaskInfo:
     """The info with what is given in the place of what it had; and not stalled, unless that is given."""
     info = task.info
@@ -203,4 +216,5 @@ def _changed_info(
         info.metadata_json if metadata is None else metadata,
         info.started if started is None else started,
         stalled,
+        info.lease if lease is None else lease,
     )  # fmt: skip

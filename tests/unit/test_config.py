@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "max_viewers_per_address": 1_000,
     "viewer_timeout": 30.0,
     "stall_timeout": 0.0,
+    "lease": 30.0,
     "ticket_age": 3600.0,
     "threads": 16,
     "request_threads": 40,

@@ -19,7 +19,8 @@ from realtime.operations import Operations
 from realtime.task import TaskStatus
 
 NAMES = [
-    "append_output", "cancel_task", "complete_task", "create_task", "fail_task", "get_task_status", "list_tasks",
+    "append_output", "cancel_task", "complete_task", "create_task", "fail_task", "get_task_status", "heartbeat_task",
+    "list_tasks",
     "remove_task", "update_many", "update_task_progress",
 ]  # fmt: skip
 

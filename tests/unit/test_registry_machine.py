@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime.errors import InvalidValue, TaskAlreadyFinished, TaskExists, TaskNotFound
 from realtime.registry.base import Registry, Removed
-from realtime.registry.recovery import WORKER_LOST
+from realtime.registry.leases import WORKER_LOST
 from realtime.registry.sqlite import SqliteRegistry
 from realtime.task import NewTask, Task, TaskFailure, TaskStatus
 from support.clock import Clock

@@ -25,6 +25,11 @@ class Keys:
         self.live = f"{{{prefix}}}:live"
         self.ended = f"{{{prefix}}}:ended"
         self.over = f"{{{prefix}}}:over"
+        #: The leased tasks, by when the next sign of life is due, in seconds; and the leases. Who sweeps now.
+        self.leases = f"{{{prefix}}}:leases"
+        self.sweeper = f"{{{prefix}}}:sweeper"
+        #: A hash: when the last sweep was, and until when there was none for long.
+        self.sweeps = f"{{{prefix}}}:sweeps"
 
     def task(self, task_id: str) -> str:
         """A hash: ``r`` the record, ``v`` its version, ``t`` its status, ``s`` the bytes of output up to the version,

@@ -12,14 +12,16 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from ...errors import InvalidValue, LimitReached, RegistryUnavailable, TaskAlreadyFinished, TaskExists, TaskNotFound
-from ...task import CANCELLED, COMPLETED, FAILED, UNFINISHED, NewTask, Task, TaskFailure
+from ...task import UNFINISHED, NewTask, Task
 from .. import transitions
 from ..base import Local, Registry, Removed
+from ..leases import Silence
 from ..output import MAX_STREAMS, Piece, piece_of
 from .catchup import CatchUp
 from .codec import encode
 from .feed import Feed, Teller
 from .keys import rooms_of, rooms_with_lists
+from .leases import StoredLeases
 from .link import Link
 from .lists import Lists, Member, Shelf
 from .nonces import Nonces
@@ -61,11 +63,12 @@ class RedisRegistry(Registry):
         self.notes = RedisNotes(self._link)
         self._records = Records(self._link)
         self._lists = Lists(self._link, self._records.read_many, self._now, max_tasks, max_tasks_per_user, retention)
+        self._leases = StoredLeases(self._link, self._now)
         self._feed = Feed(
             self._link, CatchUp(self._link, self._records.read_many, self._all_output),
             Teller(
                 self._tell_change, self._tell_output, self._tell_removed, lambda task_id: self.pinned(task_id),
-                self._tell_epoch, self._tell_reachable, self.expire,
+                self._tell_epoch, self._tell_reachable, self._sweep,
             ),
             tail=output_tail, timeout=self._link.timeout,
         )  # fmt: skip
@@ -120,24 +123,6 @@ class RedisRegistry(Registry):
             task_id,
             lambda task, now: transitions.updated(task, now, message, current, total, percent, advance, unit, metadata),
         )
-
-    def start(self, task_id: str) -> Task:
-        return self._change(task_id, transitions.begun)
-
-    def complete(self, task_id: str, result: bytes | None) -> Task:
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, COMPLETED, result=result))
-
-    def fail(self, task_id: str, failure: TaskFailure) -> Task:
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, FAILED, failure=failure))
-
-    def request_cancel(self, task_id: str) -> Task:
-        return self._change(task_id, transitions.asked_to_stop)
-
-    def cancel(self, task_id: str) -> Task:
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))
-
-    def stall(self, task_id: str, since: float) -> Task:
-        return self._change(task_id, lambda task, now: transitions.stalled(task, since))
 
     def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
         """Store what ``change`` makes of the task over the record that it was made of, or make it anew.
@@ -344,7 +329,18 @@ class RedisRegistry(Registry):
 
     def sweep(self) -> None:
         if not self._feed.running:  # else its thread does, which may wait
+            self._sweep()
+
+    def _sweep(self) -> None:
+        if self._leases.take_turn():
             self.expire()
+            self.lapse()
+
+    def _hear(self, task_id: str, lease: float) -> None:
+        self._leases.hear(task_id, lease)
+
+    def silences(self) -> builtins.list[Silence]:
+        return self._leases.silences(self._records.read_many)
 
     @property
     def reachable(self) -> bool:  # type: ignore[override]  # the feed knows

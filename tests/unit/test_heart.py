@@ -1,0 +1,126 @@
+"""The heartbeats of a process's jobs."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from realtime.errors import RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
+from realtime.heart import Heart
+
+#: Seconds that anything may take.
+PATIENCE = 20
+
+
+class Beats:
+    """What a heart does, in order."""
+
+    def __init__(self) -> None:
+        self.heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.problem: Exception | None = None
+        self.heart = Heart(self._beat, 0.03)
+
+    def _beat(self, task_id: str, lease: float) -> None:
+        assert lease == 0.03
+        self.heard.put(task_id)
+        if self.problem is not None:
+            raise self.problem
+
+    def next(self) -> str:
+        return self.heard.get(timeout=PATIENCE)
+
+    def wait_for_end(self) -> None:
+        """Until its thread has ended; what it has said meanwhile is forgotten."""
+        for thread in threading.enumerate():
+            if thread.name == "realtime-heart":
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
+        while not self.heard.empty():
+            self.heard.get()
+
+
+@pytest.fixture
+def beats() -> Iterator[Beats]:
+    beats = Beats()
+    yield beats
+    for task_id in list(beats.heart._held):
+        beats.heart.release(task_id)
+    beats.wait_for_end()
+
+
+def test_the_first_beat_is_made_at_once(beats: Beats) -> None:
+    """Before `hold` returns: a process that is killed right after it leaves a lease behind."""
+    beats.heart.hold("a")
+    assert not beats.heard.empty()
+
+
+def test_it_beats_for_all_that_it_holds(beats: Beats) -> None:
+    """Again and again, on one thread."""
+    beats.heart.hold("a")
+    beats.heart.hold("b")
+    heard = [beats.next() for _ in range(8)]
+    assert heard.count("a") >= 3
+    assert heard.count("b") >= 3
+    assert sum(thread.name == "realtime-heart" for thread in threading.enumerate()) == 1
+
+
+def test_what_is_held_twice_is_released_twice(beats: Beats) -> None:
+    """A job's handle may be entered again within the job."""
+    beats.heart.hold("a")
+    beats.heart.hold("a")
+    beats.heart.release("a")
+    assert [beats.next() for _ in range(5)] == ["a"] * 5
+    beats.heart.release("a")
+    beats.heart.release("a")
+    beats.wait_for_end()
+    assert beats.heard.empty()
+
+
+def test_it_rests_when_it_holds_nothing_and_begins_again(beats: Beats) -> None:
+    """No thread stays."""
+    beats.heart.hold("a")
+    beats.heart.release("a")
+    beats.wait_for_end()
+    assert not any(thread.name == "realtime-heart" for thread in threading.enumerate())
+    beats.heart.hold("b")
+    assert [beats.next() for _ in range(3)] == ["b"] * 3
+
+
+@pytest.mark.parametrize(
+    "problem", [RegistryUnavailable("away"), TaskNotFound("a"), TaskAlreadyFinished("a", "failed")]
+)
+def test_a_store_that_is_away_is_tried_again(
+    beats: Beats, problem: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And a task that has ended is somebody else's affair: the log has nothing of either."""
+    beats.problem = problem
+    beats.heart.hold("a")
+    assert [beats.next() for _ in range(4)] == ["a"] * 4
+    assert caplog.records == []
+
+
+def test_what_nobody_expects_is_logged_and_does_not_stop_it(beats: Beats, caplog: pytest.LogCaptureFixture) -> None:
+    """The others go on living."""
+    beats.problem = ZeroDivisionError()
+    beats.heart.hold("a")
+    assert [beats.next() for _ in range(4)] == ["a"] * 4
+    assert "A sign of life of the task a could not be given." in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_beats_for_its_own(beats: Beats) -> None:
+    """The thread has stayed in the parent."""
+    beats.heart.hold("a")
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+        beats.heart._beat = lambda task_id, lease: heard.put(task_id)
+        beats.heart.hold("b")
+        own = [heard.get(timeout=PATIENCE) for _ in range(3)]
+        os._exit(0 if own == ["b"] * 3 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert "b" not in [beats.next() for _ in range(3)]
