@@ -49,6 +49,7 @@ MAX_KEYS: Final = 1_000
 #: Bytes of the file.
 MAX_FILE: Final = 4 * 1024 * 1024
 
+_SHAPE: Final = re.compile(r"rt_[0-9a-f]{8}_")
 _KEY: Final = re.compile(r"rt_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PERIOD: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
@@ -147,6 +148,11 @@ class Keys:
             self._seen = (mark, keys)
             log.info("%d worker keys were read.", len(keys))
         return keys if mark is not None else {}
+
+
+def looks_like_one(text: str) -> bool:
+    """Whether a bearer token means to be a worker key: other tokens are the host app's own, or tickets."""
+    return _SHAPE.match(text) is not None
 
 
 def read(path: Path) -> list[WorkerKey]:

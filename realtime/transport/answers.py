@@ -68,7 +68,7 @@ def bearer() -> str:
 
 def from_worker() -> bool:
     """Whether the request brings what looks like a worker key."""
-    return bearer().startswith(keys.PREFIX)
+    return keys.looks_like_one(bearer())
 
 
 def problem_of(error: RealtimeError | HTTPException) -> tuple[int, dict[str, Any]]:

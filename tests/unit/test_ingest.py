@@ -414,6 +414,15 @@ class TestKeys:
         answer = site.send("POST", "/tasks/a/cancel", {"done": True}, key=None)
         assert (answer.status_code, site.now().status) == (202, "processing")
 
+    def test_the_apps_own_tokens_are_no_keys(self, site: Site) -> None:
+        """What does not look like a key is for ``identify``, and for tickets, as ever."""
+        site.task()
+        for token in ("rt_of_another_service", "rt_0123", "eyJhbGciOi"):
+            assert site.send("GET", "/tasks/a", key=token).status_code == 200
+        assert site.identified == 3
+        assert told(site.send("GET", "/tasks/a", key=f"{site.key[:12]}x")) == (401, "key_invalid")
+        assert site.identified == 3
+
     @pytest.mark.parametrize(("method", "path", "body"), ADDRESSES)
     def test_a_page_of_another_site_can_do_nothing(
         self, site: Site, method: str, path: str, body: dict[str, Any]
