@@ -127,7 +127,10 @@ def import_customers(task: Handle, file: BinaryIO) -> dict[str, Any]:
 
 
 def weigh_python(task: Handle) -> dict[str, Any]:
-    """Count the files of this Python and their bytes. How many there are is known at the end, so there is no total."""
+    """Count the files of this Python and their bytes, and write a line for each folder.
+
+    How many there are is known at the end, so there is no total.
+    """
     files = weight = 0
     for step, (folder, _, names) in enumerate(os.walk(sys.prefix)):
         place = Path(*Path(folder).relative_to(sys.prefix).parts[:3])
@@ -138,6 +141,7 @@ def weigh_python(task: Handle) -> dict[str, Any]:
                 found += Path(folder, name).lstat().st_size
         files += len(names)
         weight += found
+        task.write(f"{human(found):>9}  {printable(Path(*Path(folder).relative_to(sys.prefix).parts[-2:]))}\n")
         task.advance(found)
         if step < PAUSES:
             pause_so_that_you_can_watch(task)

@@ -25,6 +25,7 @@ for (const view of views) {
     for (const each of views) sayEmpty(each);
   });
   letCut(view);
+  showOutput(view);
   showArrivals(view);
 }
 letChoose();
@@ -78,9 +79,26 @@ function letCut({ section, client }) {
   });
 }
 
+/** What the newest job that writes has written, while somebody looks: a page is sent only what it shows. @param {View} view */
+function showOutput({ section, client }) {
+  const details = /** @type {HTMLDetailsElement} */ (find(".written", section));
+  const output = find("realtime-output", details);
+  let writer = "";
+  const show = () => {
+    if (details.open && writer) output.setAttribute("task-id", writer);
+    else output.removeAttribute("task-id");
+  };
+  client.tasks((tasks) => {
+    writer = tasks.find((task) => task.output_size > 0)?.task_id ?? "";
+    details.hidden = !writer;
+    show();
+  });
+  details.addEventListener("toggle", show);
+}
+
 /** What came over the wire last, while somebody looks. @param {View} view */
 function showArrivals({ section, client }) {
-  const details = /** @type {HTMLDetailsElement} */ (find("details", section));
+  const details = /** @type {HTMLDetailsElement} */ (find(".wire", section));
   const shown = find("pre", details);
   /** @type {[string, any] | undefined} */
   let last;

@@ -103,6 +103,25 @@ def test_python_is_weighed_without_a_total(demo: Demo) -> None:
     assert is_moving(demo.heard("ada", "Weigh this Python"))
 
 
+def test_what_a_job_writes_is_shown_to_who_looks(demo: Demo) -> None:
+    """The details are there once a job writes; opened, they show the newest one's lines, to its last."""
+    demo.start("survey")
+    ada, grace = demo.side("Ada").section.locator(".written"), demo.side("Grace").section.locator(".written")
+    expect(demo.side("Ada").card("Survey")).to_contain_text("Reading ")
+    expect(ada).to_be_hidden()
+    demo.start("weigh")
+    ada.locator("summary").click()
+    log = ada.locator("realtime-output [role=log]")
+    expect(log).to_contain_text(re.compile(r"^ *[\d.]+ (bytes|[kMG]B)  \.\n"))
+    expect(log).to_have_accessible_name("Output of \u2068Weigh this Python\u2069")
+    card = demo.side("Ada").card("Weigh this Python")
+    expect(card).to_contain_text("Done")
+    written = min(card.evaluate("(card) => card.task.output_size"), 200_000)
+    shown = "([log, size]) => [...log.querySelectorAll('div')].map((div) => div.textContent).join('').length >= size"
+    demo.page.wait_for_function(shown, arg=[log.element_handle(), written])
+    expect(grace).to_be_hidden()
+
+
 def test_a_job_can_be_cancelled(demo: Demo) -> None:
     """Cancel stops it where it is."""
     demo.start("survey")

@@ -216,8 +216,9 @@ def test_the_samples_are_always_the_same() -> None:
 
 
 def test_python_is_weighed(
-    task: Handle, tmp_path: Path, pauses: list[Handle], messages: list[str | None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    rt: Realtime, task: Handle, tmp_path: Path, pauses: list[Handle], messages: list[str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """Files and bytes are summed up over all folders, with names that are no text too, and without a total."""
     deep = tmp_path / "lib" / "python" / "site-packages" / "package"
     deep.mkdir(parents=True)
@@ -240,6 +241,12 @@ def test_python_is_weighed(
         "In lib/python",
         "In lib/python/site-packages",
     ]
+    written = rt.registry.read_output(task.task_id, "output", 0, task.snapshot.output_size, 10_000)
+    assert written is not None
+    lines = written.data.decode().splitlines()
+    assert len(lines) == 6
+    assert lines[0] == f"{demo_jobs.human(100 + link):>9}  ."
+    assert {"900 bytes  site-packages/package", "  0 bytes  caf\ufffd"} < set(lines)
 
 
 def test_weighing_pauses_only_so_often(
