@@ -18,8 +18,9 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
-from ..errors import ConfigError, RealtimeError, RegistryUnavailable, TaskNotFound
+from ..errors import ConfigError, InvalidValue, RealtimeError, RegistryUnavailable, TaskNotFound
 from ..registry.base import Removed
+from ..task import Task
 from .calls import READS, Call
 from .snapshots import decoded
 from .transport import Request, Transport, TryLater
@@ -28,6 +29,8 @@ from .wire import Error, Page, Refusal, Result, Results, operation_of, problem_o
 #: Calls and bytes of one request; a single call may be longer.
 MAX_CALLS: Final = 500
 MAX_BODY: Final = 512 * 1024
+#: Tasks on a page of a list.
+MAX_PAGE: Final = 100
 #: Bytes of an answer.
 MAX_ANSWER: Final = 64 * 1024 * 1024
 #: Tasks of which it is remembered whether somebody looks at them.
@@ -174,14 +177,20 @@ class HttpTransport(Transport):
 
     def _list(self, call: Call, until: float) -> Any:
         user_id, groups, limit, before, finished = call.args
-        asked: list[tuple[str, Any]] = [("limit", limit), *(("groups", group) for group in groups)]
-        given = {"user_id": user_id, "before": before, "finished": None if finished is None else str(finished).lower()}
-        asked += [(name, value) for name, value in given.items() if value is not None]
-        status, body = self._ask("GET", f"/tasks?{urlencode(asked)}", until)
-        if status != 200:
-            raise self._refusal(status, body, "")
-        page = msgspec.json.decode(body, type=Page)
-        return [decoded(task) for task in page.tasks], page.next
+        if groups:
+            raise InvalidValue("groups", "over HTTP the tasks of a user are listed, not those of groups")
+        tasks: list[Task] = []
+        while True:  # the server ends a page early where it grows long
+            asked = {"user_id": user_id, "limit": min(limit - len(tasks), MAX_PAGE), "before": before}
+            query = urlencode({name: value for name, value in asked.items() if value is not None})
+            status, body = self._ask("GET", f"/tasks?{query}", until)
+            if status != 200:
+                raise self._refusal(status, body, "")
+            page = msgspec.json.decode(body, type=Page)
+            found, before = [decoded(task) for task in page.tasks], page.next
+            tasks += [task for task in found if finished is None or task.finished is finished]
+            if before is None or len(tasks) == limit:
+                return tasks, before
 
     def _remove(self, call: Call, until: float) -> Any:
         task = self._get(call, until)

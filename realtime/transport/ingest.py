@@ -199,7 +199,7 @@ class Ingest:
                 if away is not None:
                     raise away  # each would wait for the store in vain
                 status, what = self._item(grant, item)
-                results.append({"status": status, **({"task": what} if isinstance(what, Task) else {"output": what})})
+                results.append({"status": status, **self._told(what)})
             except (RealtimeError, HTTPException) as error:
                 away = error.with_traceback(None) if isinstance(error, RegistryUnavailable) else away
                 status, problem = answers.problem_of(error)
@@ -215,6 +215,13 @@ class Ingest:
             if "task" in result:
                 result["task"] = shown(result["task"])
         return _preferring(json({"results": results}))
+
+    def _told(self, what: Task | dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(what, Task):
+            return {"output": what}
+        watched = self._registry.watched(what)
+        # Where several servers share the tasks, a viewer of another one may look.
+        return {"task": what, "watched": watched} if watched or not self._registry.reads_wait else {"task": what}
 
     def _item(self, grant: WorkerGrant, item: dict[str, Any]) -> _Outcome:
         fields = dict(item)

@@ -116,10 +116,13 @@ class Refusal(Shape, frozen=True):
 
 
 class BatchResult(Shape, frozen=True):
-    """What one operation of a batch came to."""
+    """What one operation of a batch came to; with a task, ``watched`` says whether somebody looks at it, if that is
+    known.
+    """
 
     status: int
     task: Snapshot | UnsetType = UNSET
+    watched: bool | UnsetType = UNSET
     output: Written | UnsetType = UNSET
     error: Problem | UnsetType = UNSET
 

@@ -89,6 +89,19 @@ def test_cancel_on_the_page_reaches_the_worker(served: Remote, client: Client) -
         viewer.wait_for_task("cancelled", status="cancelled")
 
 
+def test_a_worker_knows_whether_somebody_looks(served: Remote, client: Client) -> None:
+    """As the server said with its last answer."""
+    with client.progress(user_id="bob", task_id="looked-at") as task:
+        task.update("nobody is there")
+        assert client.flush(LONG)
+        assert client.watched("looked-at") is task.watched is False
+        with watching(served.url, "bob") as viewer:
+            viewer.wait_for_task("looked-at", status="processing")
+            task.update("somebody is there")
+            assert client.flush(LONG)
+            assert client.watched("looked-at") is task.watched is True
+
+
 def test_the_real_endpoints_answer_as_the_client_reads_them(served: Remote, client: Client) -> None:
     """Functions and errors, one after the other."""
     made = client.create_task("real", 42, name="Export", total=10, groups=("team:7",), metadata={"a": [1]})
@@ -105,6 +118,8 @@ def test_the_real_endpoints_answer_as_the_client_reads_them(served: Remote, clie
     assert failed.error is not None
     assert (failed.error.code, failed.error.details, failed.error.retryable) == ("paper", {"tray": 2}, True)
     assert "real" in [task.task_id for task in client.list_tasks(42)]
+    assert "real" in [task.task_id for task in client.list_tasks(42, limit=1000, finished=True)]
+    assert client.list_tasks(42, finished=False) == []
     assert client.remove_task("real").task_id == "real"
     assert client.get_task_status("real") is None
     with pytest.raises(TaskNotFound):

@@ -53,6 +53,8 @@ class WorkerServer:
         self.done: list[dict[str, Any]] = []
         #: What the answers say about who looks.
         self.watched: bool | None = None
+        #: Tasks of a list after which its page is full, whatever was asked for.
+        self.page = 100
         self.connections = 0
         self._answers: dict[str, tuple[bytes, int, bytes]] = {}
         self._lock = threading.Lock()
@@ -146,11 +148,10 @@ class WorkerServer:
         return _refusal(404, "not_found", "Nothing is here.")
 
     def _list(self, query: dict[str, list[str]]) -> bytes:
-        finished = query.get("finished", [None])[0]
+        assert 1 <= int(query["limit"][0]) <= 100
         page = self.operations.list_tasks(
-            query["user_id"][0], groups=query.get("groups", ()), limit=int(query["limit"][0]),
-            before=query.get("before", [None])[0], finished=None if finished is None else finished == "true",
-        )  # fmt: skip
+            query["user_id"][0], limit=min(int(query["limit"][0]), self.page), before=query.get("before", [None])[0]
+        )
         return json.dumps({"epoch": "e", "tasks": [task.as_dict() for task in page], "next": page.next}).encode()
 
     def _do(self, operation: dict[str, Any]) -> dict[str, Any]:

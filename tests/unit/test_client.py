@@ -94,6 +94,22 @@ def test_all_functions_of_operations_are_there_and_work(client: Client, server: 
     assert output(server, "c") == "é\n"
 
 
+def test_a_list_is_read_page_by_page(client: Client, server: WorkerServer) -> None:
+    """The server's pages are short; what is left out of them does not count."""
+    for number in range(9):
+        client.create_task(f"t{number}", "ada")
+        if number % 2:
+            client.complete_task(f"t{number}")
+    server.page = 2
+    assert len(client.list_tasks("ada")) == 9
+    first = client.list_tasks("ada", limit=3, finished=False)
+    assert [task.task_id for task in first] == ["t8", "t6", "t4"]
+    assert [task.task_id for task in client.list_tasks("ada", finished=False, before=first.next)] == ["t2", "t0"]
+    assert [task.task_id for task in client.list_tasks("ada", finished=True)] == ["t7", "t5", "t3", "t1"]
+    with pytest.raises(InvalidValue, match="groups"):
+        client.list_tasks("ada", groups=["team:7"])
+
+
 def test_a_client_has_the_methods_of_a_realtime_for_workers() -> None:
     """With the same parameters; and what needs a server of pages it has not."""
     for name in ("task", "progress", "track"):
