@@ -32,7 +32,7 @@ _PAGE: Final = 256
 class Demand:
     """Tells ``listeners`` of tasks that are watched from now on, or no longer. ``watched`` says how it is now."""
 
-    def __init__(self, registry: Registry, concurrency: Concurrency, watched: Callable[[Task], bool]) -> None:
+    def __init__(self, registry: Registry, concurrency: Concurrency, watched: Callable[[Task], bool | None]) -> None:
         self._registry = registry
         self._concurrency = concurrency
         self._watched = watched
@@ -142,7 +142,7 @@ class Demand:
 
     def _look(self, task_id: str) -> None:
         task = self._registry.get(task_id)
-        watched = task is not None and not task.finished and self._watched(task)
+        watched = task is not None and not task.finished and self._watched(task) is True
         self._told += [{} for _ in self.listeners[len(self._told) :]]
         for listener, told in zip(list(self.listeners), self._told, strict=False):
             before = told.get(task_id)

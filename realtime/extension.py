@@ -227,7 +227,8 @@ class Realtime(Operations):
         nobody does any more, the task has ended or `stop` was called; at once for what is watched already.
 
         It runs in the app's context beside everything else, one call after the other. A turn that did not last may be
-        left out; the newest state always comes. What it raises is logged with the task's id.
+        left out; the newest state always comes. What it raises is logged with the task's id. Of processes that share a
+        store each tells of its own viewers.
         """
         self._watchers.append(function)
         if "hub" in self.__dict__:

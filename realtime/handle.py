@@ -93,7 +93,7 @@ class Handle:
     def watched(self) -> bool:
         """Whether somebody looks at the task now: skip what only a viewer would see if not. False after its end.
 
-        (For a worker as its server said last, and True until then.)
+        (True where that is not known: see `Realtime.watched`.)
         """
         task = self._operations.get_task_status(self.task_id)
         return not self._is_other(task) and self._operations.watched(self.task_id) is not False

@@ -131,10 +131,11 @@ class Hub:
             return True
         return any(viewer.owed(task_id) for viewer in list(self._behind))
 
-    def watched(self, task: Task) -> bool:
-        """Whether somebody looks at this task, which has not ended, and is told of it. Takes no lock."""
+    def watched(self, task: Task) -> bool | None:
+        """See `Registry.watched`."""
         told = self._running and not task.finished
-        return told and (self._rooms.looks_at(task) or self.waiting.watches(task.task_id))
+        looks = told and (self._rooms.looks_at(task) or self.waiting.watches(task.task_id))
+        return None if told and not looks and self._registry.reads_wait else looks
 
     # Viewers.
 

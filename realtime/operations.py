@@ -311,10 +311,11 @@ class Operations:
     def watched(self, task_id: TaskId) -> bool | None:
         """Whether a task has not ended and somebody looks at it now: a connected page on the screen, or a poller.
 
-        (None only for a worker, whose server has not said.)
+        (None where that is not known: nobody does in this process, but others share the store; or a worker's server has
+        not said.)
         """
         task = self.registry.get(_id(task_id))
-        return task is not None and self.registry.watched(task)
+        return False if task is None else self.registry.watched(task)
 
     # Helpers.
 

@@ -37,7 +37,7 @@ class RemoteRegistry:
         #: What the server is called in errors.
         self.name = name
         #: As `Registry.watched`: what the server has said.
-        self.watched: Callable[[Task], bool] = lambda task: not task.finished
+        self.watched: Callable[[Task], bool | None] = lambda task: not task.finished
         #: As `Registry.update`; without a method of ours in between, which would be a quarter of its price.
         self.update = conflator.update
         conflator.hear = self._hear

@@ -73,7 +73,7 @@ def _always() -> bool:
     return True
 
 
-def _nobody(task: Task) -> bool:
+def _nobody(task: Task) -> bool | None:
     return False
 
 
@@ -134,8 +134,9 @@ class Registry(ABC):
     reads_wait = False
     #: What the servers of a shared store note for each other; None where one process serves.
     notes: Notes | None = None
-    #: Says of a task whether it has not ended and somebody looks at it in this process. Takes no lock.
-    watched: Callable[[Task], bool] = staticmethod(_nobody)
+    #: Says of a task whether it has not ended and somebody looks at it; None if nobody does in this process, and others
+    #: share the store. Takes no lock.
+    watched: Callable[[Task], bool | None] = staticmethod(_nobody)
 
     @abstractmethod
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:

@@ -132,6 +132,23 @@ class TestWatched:
             assert desk.watched("a")
             assert not handle.watched
 
+    def test_where_others_share_the_store_nobody_here_may_be_somebody_there(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Then it is not known, and a job leaves nothing out. Listeners hear of this process's viewers."""
+        monkeypatch.setattr(type(desk.registry), "reads_wait", True)
+        desk.operations.create_task("a", "ann")
+        assert desk.operations.watched("a") is None
+        assert desk.watched("a")
+        assert desk.turns() == []
+        viewer, _ = desk.viewer("ann")
+        assert desk.operations.watched("a") is True
+        assert desk.turns() == [("a", True)]
+        desk.hub.leave(viewer.session)
+        assert desk.turns() == [("a", False)]
+        desk.operations.complete_task("a")
+        assert not desk.watched("a")
+
     def test_a_poller_watches_while_it_waits_and_a_little_longer(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:

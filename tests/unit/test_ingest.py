@@ -734,6 +734,26 @@ class TestBatch:
         assert results[5]["error"]["status"] == "completed"
         assert results[17]["task"] == site.now().as_dict()
 
+    def test_each_says_whether_the_task_is_watched(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that a worker can leave out what nobody would see; where others share the store, only that it is."""
+        site.task()
+
+        def watched(op: str) -> Any:
+            body = {"operations": [{"op": op, "task_id": "a"}]}
+            return told(site.send("POST", "/batch", body))["results"][0].get("watched")
+
+        assert watched("update") is False
+        with monkeypatch.context() as patch:
+            patch.setattr(type(site.registry), "reads_wait", True)
+            assert watched("update") is None
+            viewer, _ = site.viewer("ann")
+            assert watched("update") is True
+        assert watched("update") is True
+        site.hub.leave(viewer.session)
+        assert watched("update") is False
+        site.viewer("ann")
+        assert watched("complete") is False
+
     def test_short_answers(self, site: Site) -> None:
         """As for one."""
         site.task()
