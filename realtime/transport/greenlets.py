@@ -24,14 +24,18 @@ class Greenlets:
 
         ``function`` must not raise.
         """
-        one = self._idle.pop() if self._idle else type(hub.greenlet)(self._work, hub.greenlet)
-        one.switch(function, hub)
+        if self._idle:
+            one = self._idle.pop()
+        else:
+            one = type(hub.greenlet)(self._work, hub.greenlet)
+            one.switch(hub)  # what a greenlet begins with it keeps to its end: no function, which has a viewer
+        one.switch(function)
 
-    def _work(self, function: Callable[[], None], hub: Any) -> None:
+    def _work(self, hub: Any) -> None:
         while True:
+            function = hub.switch()
             function()
             del function  # one that waits keeps nobody alive
             if len(self._idle) >= MAX_IDLE:
                 return
             self._idle.append(type(hub.greenlet).getcurrent())
-            function, hub = hub.switch()

@@ -185,11 +185,21 @@ def updates(server: Remote) -> Iterator[Callable[[], int]]:
     end()
 
 
-def held(server: Remote) -> dict[str, Any]:
-    """What a server holds for its connections."""
-    names = ("viewers", "rooms", "sockets", "environs", "members", "behind", "descriptors")
+def held(server: Remote) -> tuple[dict[str, Any], dict[str, int]]:
+    """What a server holds for its connections, and how many objects of the classes that they are made of."""
+    names = ("viewers", "rooms", "sockets", "environs", "members", "behind")
     stats = server.stats()
-    return {**server.json("GET", "/objects"), **{name: stats[name] for name in names}}
+    return {name: stats[name] for name in names}, {
+        "descriptors": stats["descriptors"], **server.json("GET", "/objects"),
+    }  # fmt: skip
+
+
+def nothing_more(now: tuple[dict[str, Any], dict[str, int]], before: tuple[dict[str, Any], dict[str, int]]) -> bool:
+    """Whether a server holds no more than before. The connection of this very question may be among the objects, and
+    one that a greenlet has just been done with: what leaks shows once for each of the rounds.
+    """
+    few = ROUNDS // 4
+    return now[0] == before[0] and all(number <= before[1][name] + few for name, number in now[1].items())
 
 
 def test_nothing_stays_of_viewers_that_come_and_go(server: Remote, updates: Callable[[], int]) -> None:
@@ -198,7 +208,7 @@ def test_nothing_stays_of_viewers_that_come_and_go(server: Remote, updates: Call
         for end in ENDS:  # once, for all that is made at a first use
             end(server)
         still = remote.wait_until(
-            lambda: held(server), lambda now: now["viewers"] == now["sockets"] == now["environs"] == 1
+            lambda: held(server), lambda now: now[0]["viewers"] == now[0]["sockets"] == now[0]["environs"] == 1
         )
         patient: list[Raw] = []
         for number in range(ROUNDS):
@@ -207,5 +217,5 @@ def test_nothing_stays_of_viewers_that_come_and_go(server: Remote, updates: Call
                 end(server)
         for viewer in patient:
             viewer.read_to_the_end()
-        remote.wait_until(lambda: held(server), lambda now: now == still)
+        remote.wait_until(lambda: held(server), lambda now: nothing_more(now, still))
         stays.wait_for_task("moving", current=updates())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -42,6 +44,28 @@ def test_what_does_not_wait_runs_on_one_after_another() -> None:
     assert len(seen) == 100
     assert len(set(seen)) == 1
     assert seen[0] is not hubs.get_hub().greenlet
+
+
+def test_what_has_run_is_kept_by_nobody() -> None:
+    """Neither the first that a green thread has run nor the last: each would be a viewer that stays in memory."""
+    greenlets = Greenlets()
+    known, ran = list[weakref.ref[Any]](), list[int]()
+
+    def made() -> Callable[[], None]:
+        function = partial(ran.append, 1)
+        known.append(weakref.ref(function))
+        return function
+
+    def call() -> None:
+        for _ in range(3):
+            greenlets.run(made(), hubs.get_hub())
+
+    run(greenlets, [])
+    hubs.get_hub().schedule_call_global(0, call)
+    while len(ran) < 3:
+        eventlet.sleep(0)
+    gc.collect()
+    assert [each() for each in known] == [None] * 3
 
 
 def test_one_that_waits_keeps_nobody_waiting() -> None:
