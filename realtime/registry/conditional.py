@@ -53,11 +53,19 @@ class When:
 
     def append_output(self, task_id: str, stream: str, data: bytes) -> int:
         """As `Registry.append_output`. Output moves no version: the condition is looked at before."""
+        self._look(task_id)
+        return self._registry.append_output(task_id, stream, data)
+
+    def heartbeat(self, task_id: str, lease: float) -> Task:
+        """As `Registry.heartbeat`; the condition is looked at before."""
+        self._look(task_id)
+        return self._registry.heartbeat(task_id, lease)
+
+    def _look(self, task_id: str) -> None:
         task = self._registry.get(task_id)
         problem = None if task is None else self._problem(task)
         if problem is not None:
             raise problem
-        return self._registry.append_output(task_id, stream, data)
 
     def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
         problem: RealtimeError | None = None

@@ -99,6 +99,7 @@ def blueprint(deps: Deps) -> Blueprint:
     if ingest.on:
         add("/v1/tasks/<task_id>/start", "start", {"POST": ingest.start}, api.check)
         add("/v1/tasks/<task_id>/output", "output", {"POST": ingest.output}, api.check)
+        add("/v1/tasks/<task_id>/heartbeat", "heartbeat", {"POST": ingest.heartbeat}, api.check)
         add("/v1/tasks/<task_id>/complete", "complete", {"POST": ingest.complete}, api.check)
         add("/v1/tasks/<task_id>/fail", "fail", {"POST": ingest.fail}, api.check)
         add("/v1/batch", "batch", {"POST": ingest.batch}, api.check)

@@ -40,6 +40,7 @@ from .requests import (
     CompleteRequest,
     CreateRequest,
     FailRequest,
+    HeartbeatRequest,
     OutputRequest,
     StartRequest,
     UpdateRequest,
@@ -96,6 +97,9 @@ class Ingest:
 
     def output(self, task_id: str) -> Response:
         return self._change(task_id, OutputRequest)
+
+    def heartbeat(self, task_id: str) -> Response:
+        return self._change(task_id, HeartbeatRequest)
 
     def complete(self, task_id: str) -> Response:
         return self._change(task_id, CompleteRequest)
@@ -159,7 +163,7 @@ class Ingest:
                 raise TaskNotFound(task_id)
         operations = self._operations
         # To be asked to stop keeps nobody from saying how it ended.
-        unasked = unasked and isinstance(given, UpdateRequest | StartRequest | OutputRequest)
+        unasked = unasked and isinstance(given, UpdateRequest | StartRequest | OutputRequest | HeartbeatRequest)
         if tags is not None or unasked:
             when: Any = When(self._registry, tags, unasked=unasked)
             operations = Operations(when, self._config, _nobody)
@@ -177,6 +181,8 @@ class Ingest:
                 task = self._registry.get(task_id)
                 asked = None if task is None else _asked(task)
                 return 200, {"task_id": task_id, "stream": stream, "end": end, "cancel_requested_at": asked}
+            case HeartbeatRequest():
+                return 200, operations.heartbeat_task(task_id, 30.0 if given.lease is None else given.lease)
             case CompleteRequest():
                 return 200, operations.complete_task(task_id, given.result)
             case FailRequest():

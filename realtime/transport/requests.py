@@ -33,10 +33,12 @@ UserIdText = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
 Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 _Finite = Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)
 _Positive = Meta(ge=0, le=MAX_NUMBER)
+_Lease = Meta(ge=1, le=86_400)
 _Percent = Meta(ge=0, le=100)
 # Whole numbers stay whole.
 Number = Annotated[int, _Finite] | Annotated[float, _Finite]
 Total = Annotated[int, _Positive] | Annotated[float, _Positive]
+Lease = Annotated[int, _Lease] | Annotated[float, _Lease]
 Percent = Annotated[int, _Percent] | Annotated[float, _Percent]
 Unit = Annotated[str, Meta(max_length=MAX_UNIT)]
 
@@ -82,6 +84,12 @@ class OutputRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream: Id | None = None
 
 
+class HeartbeatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The task's worker is alive, and is heard of again within ``lease`` seconds; else the task fails."""
+
+    lease: Lease | None = None
+
+
 class CompleteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The task has ended well."""
 
@@ -116,6 +124,7 @@ OPERATIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "update": UpdateRequest,
     "start": StartRequest,
     "output": OutputRequest,
+    "heartbeat": HeartbeatRequest,
     "complete": CompleteRequest,
     "fail": FailRequest,
     "cancel": CancelRequest,
@@ -128,7 +137,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 TEXT: Final = "text/plain"
 #: Fields of a form that are read as JSON, as numbers and as true or false; all others are text.
 _OBJECTS: Final = frozenset(("metadata", "details"))
-_NUMBERS: Final = frozenset(("percent", "current", "total", "advance"))
+_NUMBERS: Final = frozenset(("percent", "current", "total", "advance", "lease"))
 _FLAGS: Final = frozenset(("cancellable", "exist_ok", "retryable", "done"))
 
 

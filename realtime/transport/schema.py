@@ -125,8 +125,6 @@ class BatchResult(Shape, frozen=True):
     watched: bool | UnsetType = UNSET
     output: Written | UnsetType = UNSET
     error: Problem | UnsetType = UNSET
-    #: Whether somebody looks at the task; not there where that is not known.
-    watched: bool | UnsetType = UNSET
 
 
 class BatchAnswer(Shape, frozen=True):

@@ -24,6 +24,7 @@ CHANGES: dict[str, Callable[[Any, str], Any]] = {
     "fail": lambda store, task_id: store.fail(task_id, FAILURE),
     "request_cancel": lambda store, task_id: store.request_cancel(task_id),
     "cancel": lambda store, task_id: store.cancel(task_id),
+    "heartbeat": lambda store, task_id: store.heartbeat(task_id, 30.0),
     "append_output": lambda store, task_id: store.append_output(task_id, "output", b"line\n"),
 }
 
@@ -57,7 +58,7 @@ def test_another_version_stops_it(change: str, registry: Registry, create: Creat
     assert registry.output_ends("a") == {}
 
 
-@pytest.mark.parametrize("change", ["update", "append_output"])
+@pytest.mark.parametrize("change", ["update", "append_output", "heartbeat"])
 def test_a_task_that_was_asked_to_stop_is_left_alone(change: str, registry: Registry, create: Create) -> None:
     """Where that is the condition; an end is told as what it is."""
     create()

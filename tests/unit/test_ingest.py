@@ -19,6 +19,7 @@ from realtime.auth import Grant
 from realtime.config import Config
 from realtime.errors import RegistryUnavailable
 from realtime.keys import Keys
+from realtime.registry.leases import WORKER_LOST
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import Task
 from realtime.transport import http
@@ -34,6 +35,7 @@ ADDRESSES: list[tuple[str, str, dict[str, Any]]] = [
     ("PATCH", "/tasks/a", {"percent": 40}),
     ("POST", "/tasks/a/start", {}),
     ("POST", "/tasks/a/output", {"text": "line\n"}),
+    ("POST", "/tasks/a/heartbeat", {"lease": 30}),
     ("POST", "/tasks/a/complete", {"result": [1]}),
     ("POST", "/tasks/a/fail", {"error": "no"}),
     ("POST", "/tasks/a/cancel", {"done": True}),
@@ -178,6 +180,17 @@ class TestLife:
         assert told(site.send("POST", "/tasks/a/output", {"text": "x"}))["cancel_requested_at"] is not None
         assert site.registry.output_ends("a") == {"output": 4, "err": 3}
 
+    def test_a_heartbeat(self, site: Site) -> None:
+        """The task is leased, for half a minute unless told otherwise; a worker that comes late is refused."""
+        site.task()
+        for body, lease in ((None, 30), ({"lease": 1.5}, 1.5)):
+            assert told(site.send("POST", "/tasks/a/heartbeat", body)) == site.now().as_dict()
+            assert site.now().info.lease == lease
+        assert site.form("POST", "/tasks/a/heartbeat", "lease=60").status_code == 200
+        assert site.now().info.lease == 60
+        site.registry.fail("a", WORKER_LOST)
+        assert told(site.send("POST", "/tasks/a/heartbeat")) == (409, "already_finished")
+
     def test_an_id_is_made(self, site: Site) -> None:
         """If none is given; a task without an owner says so."""
         made = told(site.send("POST", "/tasks", {"user_id": None}))
@@ -319,6 +332,8 @@ class TestBodies:
             ("PATCH", "/tasks/a", [], "body"),
             ("PATCH", "/tasks/a", "x", "body"),
             ("POST", "/tasks/a/start", {"x": 1}, "x"),
+            ("POST", "/tasks/a/heartbeat", {"lease": 0}, "lease"),
+            ("POST", "/tasks/a/heartbeat", {"lease": 90_000}, "lease"),
             ("POST", "/tasks/a/output", {}, "text"),
             ("POST", "/tasks/a/output", {"text": "x", "stream": "a b"}, "stream"),
             ("POST", "/tasks/a/complete", {"result": "x" * (256 * 1024)}, "result"),
@@ -386,7 +401,7 @@ class TestBodies:
     @pytest.mark.parametrize("task_id", ["none", "a%20b", "%FF", "x" * 200, "a%00"])
     def test_an_id_that_no_task_has(self, site: Site, task_id: str) -> None:
         """404, whether or not one could have it."""
-        for method, path, body in ADDRESSES[1:7]:
+        for method, path, body in ADDRESSES[1:8]:
             assert told(site.send(method, path.replace("/a", f"/{task_id}", 1), body)) == (404, "not_found")
 
 
@@ -483,7 +498,7 @@ class TestKeys:
         site.task("mine", "ann")
         site.task("other", "bob")
         key = site.make_key(*keys.ACTIONS, "user:ann")
-        for method, path, body in [*ADDRESSES[1:7], ("GET", "/tasks/a", None), ("DELETE", "/tasks/a", None)]:
+        for method, path, body in [*ADDRESSES[1:8], ("GET", "/tasks/a", None), ("DELETE", "/tasks/a", None)]:
             here, there = (
                 site.send(method, path.replace("/a", f"/{task_id}", 1), body, key=key) for task_id in ("other", "none")
             )
@@ -538,7 +553,7 @@ class TestConditions:
             assert site.send("PATCH", "/tasks/a", {"percent": 1}, headers={"If-Match": text}).status_code == 200
         before = site.now()
         for header in ('"x.1"', f"W/{before.etag}", "", '"'):
-            for method, path, body in ADDRESSES[1:7]:
+            for method, path, body in ADDRESSES[1:8]:
                 if path == "/tasks/a/start":
                     continue  # changes nothing, but for a pending task
                 answer = site.send(method, path, body, headers={"If-Match": header})
@@ -548,11 +563,11 @@ class TestConditions:
     def test_stop_on_cancel(self, site: Site) -> None:
         """409 once somebody has asked, and nothing is changed; the end is taken all the same."""
         site.task()
-        for method, path, body in ADDRESSES[1:4]:
+        for method, path, body in ADDRESSES[1:5]:
             assert site.send(method, f"{path}?stop_on_cancel=1", body).status_code == 200
         site.operations.cancel_task("a")
         before, written = site.now(), site.registry.output_ends("a")
-        for method, path, body in ADDRESSES[1:4]:
+        for method, path, body in ADDRESSES[1:5]:
             assert told(site.send(method, f"{path}?stop_on_cancel=1", body)) == (409, "cancel_requested")
         assert (site.now(), site.registry.output_ends("a")) == (before, written)
         assert site.send("PATCH", "/tasks/a?stop_on_cancel=0", {"percent": 50}).status_code == 200
