@@ -19,6 +19,12 @@ from support.process import StartServer
 tracing.spare_native_threads()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--history-trials", type=int, default=1, help="how many trials test_history.py makes, of five kills each"
+    )
+
+
 def _servers(folder: Path) -> Iterator[StartServer]:
     start = StartServer(folder)
     try:

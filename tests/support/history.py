@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,11 +20,70 @@ class History:
         self._lock = threading.Lock()
         self._acknowledged: dict[str, list[Snapshot]] = {}
         self._seen: list[tuple[str, list[Snapshot]]] = []
+        #: How often each task was advanced by one: as was answered, and as may have been done without an answer.
+        self._advanced: Counter[str] = Counter()
+        self._perhaps_advanced: Counter[str] = Counter()
+        #: How a task may have ended whose writer has had no answer.
+        self._perhaps_ended: dict[str, str] = {}
 
     def acknowledged(self, snapshot: Snapshot) -> None:
         """A change was made, and this is what its writer got back."""
         with self._lock:
             self._acknowledged.setdefault(snapshot["task_id"], []).append(snapshot)
+
+    def advanced(self, snapshot: Snapshot) -> None:
+        """The same, of a change that has added one to the task's current value."""
+        self.acknowledged(snapshot)
+        with self._lock:
+            self._advanced[snapshot["task_id"]] += 1
+
+    def unanswered(self, task_id: str, end: str | None) -> None:
+        """A writer had no answer: to an advance by one, or to an end with this status."""
+        with self._lock:
+            if end is None:
+                self._perhaps_advanced[task_id] += 1
+            else:
+                self._perhaps_ended[task_id] = end
+
+    def survived(self, states: Mapping[str, Snapshot | None], lost: frozenset[str] = frozenset()) -> None:
+        """Raise AssertionError unless ``states`` hold what was acknowledged of each task, once.
+
+        Of those in ``lost`` nobody was left to work on them: they have ended so, and may have lost progress before.
+        """
+        for task_id in self._acknowledged:
+            told, now = self.final(task_id), states.get(task_id)
+            assert now is not None, f"{task_id} was acknowledged and is gone"
+            if told["status"] in ENDS:
+                assert now == told, f"{task_id} had ended, and is another now"
+                if (now["error"] or {}).get("code") != "worker_lost":
+                    self._count(now)
+                continue
+            if task_id in lost and now["status"] == "failed" and now["error"]["code"] == "worker_lost":
+                assert now["version"] > told["version"], f"{task_id} goes on from a version that was given"
+                continue
+            unasked = now["status"] in ENDS or task_id in lost
+            assert not unasked or now["status"] == self._perhaps_ended.get(task_id), f"nobody has ended {task_id}"
+            assert now["version"] >= told["version"], f"{task_id} has lost a change"
+            if task_id not in lost:
+                self._count(now)
+
+    def _count(self, state: Snapshot) -> None:
+        task_id, current = state["task_id"], state["progress"]["current"] or 0
+        least = self._advanced[task_id]
+        most = least + self._perhaps_advanced[task_id]
+        assert least <= current <= most, f"{task_id} was advanced {least} times, which made {current}"
+
+    def learned(self, snapshot: Snapshot) -> None:
+        """A state that a server has told: a change that no writer has had an answer to may have made it."""
+        with self._lock:
+            told = self._acknowledged[snapshot["task_id"]]
+            if snapshot["status"] in ENDS and all(one["version"] != snapshot["version"] for one in told):
+                told.append(snapshot)
+
+    def tasks(self) -> list[str]:
+        """All that a writer was told of."""
+        with self._lock:
+            return list(self._acknowledged)
 
     def saw(self, viewer: str, events: Iterable[tuple[str, Any]]) -> None:
         """What one connection of a viewer was told, in order: event and payload."""

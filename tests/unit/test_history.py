@@ -43,3 +43,61 @@ def test_a_planted_fault_is_found(seen: list[dict[str, Any]]) -> None:
     """Each of these is a fault that a server could have."""
     with pytest.raises(AssertionError):
         recorded(*seen).check({"ada": ["t"]})
+
+
+def state(version: int, status: str, current: int, code: str | None = None) -> dict[str, Any]:
+    error = None if code is None else {"code": code}
+    return {**snapshot(version, status), "progress": {"current": current}, "error": error}
+
+
+def advanced() -> History:
+    """A task that was created, advanced twice, and perhaps once more."""
+    history = History()
+    history.acknowledged(state(1, "processing", 0))
+    history.advanced(state(2, "processing", 1))
+    history.advanced(state(3, "processing", 2))
+    history.unanswered("t", None)
+    return history
+
+
+def test_what_was_acknowledged_has_survived() -> None:
+    """As it was, or with what was done without an answer; or, when nobody was left to work on it, as lost."""
+    advanced().survived({"t": state(3, "processing", 2)})
+    advanced().survived({"t": state(4, "processing", 3)})
+    advanced().survived({"t": state(4, "failed", 0, "worker_lost")}, frozenset("t"))
+    history = advanced()
+    history.unanswered("t", "completed")
+    history.survived({"t": state(4, "completed", 2)})
+    history.learned(state(4, "completed", 2))
+    history.survived({"t": state(4, "completed", 2)}, frozenset("t"))
+
+
+@pytest.mark.parametrize(
+    ("now", "lost"),
+    [
+        (None, False),
+        (state(2, "processing", 1), False),
+        (state(3, "processing", 4), False),
+        (state(4, "completed", 2), False),
+        (state(4, "failed", 2, "worker_lost"), False),
+        (state(3, "failed", 2, "worker_lost"), True),
+        (state(3, "processing", 2), True),
+    ],
+    ids=["gone", "a change is lost", "counted twice", "nobody ended it", "nor lost it", "a version again", "goes on"],
+)
+def test_what_has_not_survived_is_found(now: dict[str, Any] | None, lost: bool) -> None:
+    """Each of these is a change that was acknowledged, and is not so."""
+    with pytest.raises(AssertionError):
+        advanced().survived({"t": now}, frozenset("t" if lost else ()))
+
+
+def test_an_end_that_was_acknowledged_stays() -> None:
+    """Nothing of it may differ, and what was counted before it counts."""
+    for end, now in (
+        (state(4, "completed", 2), state(5, "failed", 2, "worker_lost")),
+        (state(4, "completed", 4), state(4, "completed", 4)),
+    ):
+        history = advanced()
+        history.acknowledged(end)
+        with pytest.raises(AssertionError):
+            history.survived({"t": now}, frozenset("t"))
