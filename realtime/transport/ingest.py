@@ -219,8 +219,7 @@ class Ingest:
         shown = _minimal if _wants_minimal() else _whole
         for result in results:
             if "task" in result:
-                watched = self._registry.watched(result["task"])
-                result.update({"task": shown(result["task"])}, **({} if watched is None else {"watched": watched}))
+                result["task"] = shown(result["task"])
         return _preferring(json({"results": results}))
 
     def _told(self, what: Task | dict[str, Any]) -> dict[str, Any]:
