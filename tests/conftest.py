@@ -12,11 +12,15 @@ from pathlib import Path
 from types import BuiltinFunctionType
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support import ports, tools, tracing
 from support.process import StartServer
 
 tracing.spare_native_threads()
+# How long an example takes says how busy the machine is.
+settings.register_profile("realtime", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("realtime")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
