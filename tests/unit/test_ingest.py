@@ -779,20 +779,6 @@ class TestBatch:
         }  # fmt: skip
         assert answer.headers["Preference-Applied"] == "return=minimal"
 
-    def test_who_looks(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Beside each task; where servers share the tasks, that nobody does is not for one of them to say."""
-        site.task()
-        body = {"operations": [{"op": "update", "task_id": "a", "percent": 5}]}
-
-        def said() -> Any:
-            return told(site.send("POST", "/batch", body))["results"][0].get("watched")
-
-        assert said() is False
-        monkeypatch.setattr(site.registry, "reads_wait", True)
-        assert said() is None
-        monkeypatch.setattr(site.registry, "watched", lambda task: task.task_id == "a")
-        assert said() is True
-
     def test_the_bound_on_their_number(self, site: Site) -> None:
         """One more, and nothing is done; a form is none."""
         site.task(total=10_000)
