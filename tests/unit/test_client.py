@@ -352,11 +352,11 @@ def test_certificates_are_verified() -> None:
 # Processes.
 
 
-def run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run(code: str, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], env={**os.environ, "PYTHONPATH": path, **environ}, timeout=60,
-        capture_output=True, text=True, check=False,
+        [sys.executable, *(options or ("-W", "error")), "-c", code], env={**os.environ, "PYTHONPATH": path, **environ},
+        timeout=60, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
@@ -447,6 +447,37 @@ def test_a_killed_worker_leaves_what_it_was_told_is_there(server: WorkerServer, 
     )  # fmt: skip
     assert done.returncode == -9
     assert [stored(server, f"t{number}").result for number in range(20)] == list(range(20))
+
+
+GREEN = """
+{patch}
+import threading
+from realtime.client import Client
+
+def work():
+    for _ in range(500):
+        client.update_task_progress("t", advance=1)
+        client.append_output("t", "x")
+
+with Client() as client:
+    client.create_task("t", "ada")
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(client.complete_task("t").current)
+"""
+
+
+@pytest.mark.parametrize(
+    "patch", ["from gevent import monkey; monkey.patch_all()", "import eventlet; eventlet.monkey_patch()"]
+)
+def test_green_workers(server: WorkerServer, patch: str) -> None:
+    """Celery's gevent and eventlet pools patch the process: threads, locks and the connection are green then."""
+    done = run(GREEN.format(patch=patch), "-W", "ignore", REALTIME_URL=server.url, REALTIME_KEY=KEY)
+    assert (done.stdout.strip(), done.stderr) == ("1500", "")
+    assert output(server, "t") == "x" * 1500
 
 
 # The functions of the package.

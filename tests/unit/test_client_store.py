@@ -109,6 +109,19 @@ def test_a_lost_answer_changes_nothing_twice(
     assert client.complete_task("u", 1).result == 1
 
 
+def test_a_change_made_again_is_known_where_nothing_else_is(client: Client, registry: RedisRegistry, url: str) -> None:
+    """Also by a process (or a connection) that must read the task first, and finds the change in it."""
+    client.create_task("t", "ada")
+    nonce = secrets.token_bytes(8)
+    with registry.nonces.once(nonce):
+        registry.update("t", None, None, None, None, 5)
+    other = RedisRegistry(url, timeout=10.0)
+    with other.nonces.once(nonce):
+        assert other.update("t", None, None, None, None, 5).current == 5
+    assert other.update("t", None, None, None, None, 5).current == 10
+    other.close()
+
+
 def test_a_store_that_is_away_is_waited_for() -> None:
     """Updates do not wait; what was said is there when it is back."""
     server = StoreServer("redis")
