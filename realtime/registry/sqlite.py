@@ -7,7 +7,7 @@ change that task waits; if it cannot be written, nothing has changed. Progress a
 and written behind, the newest only; an end takes along what the task has written.
 
 When the file is opened again, nobody works any more on what was unfinished: those tasks fail with ``worker_lost``.
-(Workers in other processes will hold a lease, and their tasks will wait for it.)
+(Workers in other processes hold a lease, and their tasks wait for it.)
 
 The file is opened at the first use, not before: an app is also loaded by reloaders, shells and commands, which do not
 own the file. Until then an instance lacks the attributes of `MemoryRegistry` that hold tasks, and reaching for one of
