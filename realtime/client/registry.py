@@ -57,7 +57,8 @@ class RemoteRegistry:
             heard += [(place, call, listen(call)) for call in quiet]
         until = time.monotonic() + PATIENCE
         for place, call, event in heard:
-            if self._may_wait() and wait_for(call, event, until - time.monotonic()):
+            left = until - time.monotonic()
+            if self._may_wait() and wait_for(call, event, left, unless=lambda: self._conflator.away):
                 made[place] = call.answer
             else:
                 call.claimed = False
@@ -80,7 +81,7 @@ class RemoteRegistry:
         """The answer, if it comes soon: to a quiet task there may be news. Raises it if it is an error."""
         if self._may_wait():
             event = listen(call)
-            if not wait_for(call, event, PATIENCE):
+            if not wait_for(call, event, PATIENCE, unless=lambda: self._conflator.away):
                 self._conflator.late = True
                 call.claimed = False
             if call.answered:

@@ -189,6 +189,9 @@ class Sender:
         self._failures += 1
         self.problem = problem
         self._conflator.away = True
+        for call in self._requests[0].calls:
+            for teller in call.tell:  # whoever would rather not wait for a server that is away
+                teller.set()
 
     def _rest(self) -> None:
         """Wait before the next try."""
@@ -212,11 +215,15 @@ def listen(call: Call) -> Event:
     return event
 
 
-def wait_for(call: Call, event: Event, seconds: float) -> bool:
-    """Wait for the answer to a call that ``event`` is told of; returns whether it came."""
+def wait_for(call: Call, event: Event, seconds: float, *, unless: Callable[[], bool] = bool) -> bool:
+    """Wait for the answer to a call that ``event`` is told of; returns whether it came.
+
+    ``unless`` says whether to wait no longer; it is asked again when the server has proved to be away.
+    """
     until = time.monotonic() + seconds
-    while not call.answered and (left := until - time.monotonic()) > 0:
+    while not call.answered and not unless() and (left := until - time.monotonic()) > 0:
         event.wait(left)
+        event.clear()
     return call.answered
 
 

@@ -27,6 +27,12 @@ from support.viewer import Viewer, watching
 LONG = 30.0
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an answer may take its time."""
+    monkeypatch.setattr("realtime.client.registry.PATIENCE", LONG)
+
+
 @pytest.fixture(scope="module")
 def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("keys") / "keys.json"

@@ -174,7 +174,7 @@ def test_while_the_server_is_away_updates_do_not_wait_and_are_merged() -> None:
 
 def test_an_end_that_got_no_answer_in_time_is_kept_and_sent_later() -> None:
     """The caller is told; the task ends right all the same."""
-    worker = Worker(timeout=0.05)
+    worker = Worker(timeout=0.5)
     worker.tasks.create(NewTask("t"))
     back = threading.Event()
 
@@ -195,7 +195,7 @@ def test_an_end_that_got_no_answer_in_time_is_kept_and_sent_later() -> None:
 
 def test_a_creation_that_nobody_waits_for_any_more_is_not_made() -> None:
     """Its caller was told that there is no task."""
-    worker = Worker(timeout=0.05)
+    worker = Worker(timeout=0.5)
     back = threading.Event()
 
     def gate() -> None:
@@ -246,6 +246,26 @@ def test_a_hung_server_holds_up_one_update_once(monkeypatch: pytest.MonkeyPatch)
     assert worker.sender.flush(LONG)
     assert not worker.conflator.late
     worker.sender.stop(LONG)
+
+
+def test_nobody_waits_on_for_a_server_that_proves_to_be_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as it is known, the update of a quiet task goes on."""
+    monkeypatch.setattr("realtime.client.registry.PATIENCE", 3600.0)
+    worker = Worker()
+    worker.transport.registry.create(NewTask("t"))
+    back = threading.Event()
+
+    def gate() -> None:
+        if not back.is_set():
+            raise AWAY
+
+    worker.transport.gate = gate
+    worker.tasks.update("t", "said")
+    assert worker.conflator.away
+    back.set()
+    assert worker.sender.flush(LONG)
+    worker.sender.stop(LONG)
+    assert worker.stored().message == "said"
 
 
 def test_several_updates_of_quiet_tasks_are_heard_of_together(worker: Worker) -> None:

@@ -19,6 +19,12 @@ from support.stores import StoreServer, shared_server
 LONG = 20.0
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an answer may take its time."""
+    monkeypatch.setattr("realtime.client.registry.PATIENCE", LONG)
+
+
 @pytest.fixture
 def url() -> str:
     return f"{shared_server('redis').url}?prefix=rt-{secrets.token_hex(8)}"
