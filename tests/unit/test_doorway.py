@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from realtime import Realtime, concurrency
+from realtime.serving import listen
 from realtime.transport import descriptor, doorway, websocket
 from realtime.transport.doorway import Doorway
 
@@ -142,3 +145,19 @@ def test_one_who_goes_while_he_is_let_in_leaves_nothing(house: House, monkeypatc
     assert house.connection.fileno() == -1
     assert house.eio.sockets == {}
     assert house.rt.socketio.server.environ == {}
+
+
+def test_a_connection_is_told_of_with_its_first_bytes() -> None:
+    """Else hardly a handshake would have come when its connection is accepted, but for those from nearby. And what is
+    written to it leaves at once.
+    """
+    listening = listen("127.0.0.1", 0)
+    with contextlib.closing(listening), socket.create_connection(listening.getsockname(), PATIENCE) as peer:
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):
+            assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) > 0
+        peer.sendall(b"G")
+        assert select.select([listening], [], [], PATIENCE)[0]
+        accepted, _ = listening.accept()
+        with contextlib.closing(accepted):
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert accepted.recv(10) == b"G"
