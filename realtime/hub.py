@@ -348,10 +348,10 @@ class Hub:
             self._behind = behind
             for viewer in flush.closing:
                 self._rooms.look(viewer)
-            self.encodes += flush.encodes
-            self.pushes += flush.given
+            self.encodes, self.pushes = self.encodes + flush.encodes, self.pushes + flush.given
             self.flushes += flush.given > 0
         flush.report(len(behind), bool(marks or written))
+        self._pacing.conflates = not (written or flush.more)
         if flush.more:
             self._want()
         flush.close(self.close_viewer)

@@ -2,7 +2,8 @@
 
 A flush costs a system call for each viewer that is told something, so that thousands of viewers could keep a core busy
 with telling them ever newer states. From a fifth of a core on, flushes come less often instead: what is left is for the
-updates themselves, for requests and for connects. What a viewer sees gets older by it, up to `MOST` intervals.
+updates themselves, for requests and for connects. What a viewer sees gets older by it, up to `MOST` intervals. (Not so
+where there is output: all of it has to be told, and less often would be more at a time.)
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ MOST: Final = 4
 class Pacing:
     """``interval``: seconds from the beginning of a flush to that of the next."""
 
-    __slots__ = ("_due", "_interval")
+    __slots__ = ("_due", "_interval", "conflates")
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._due = 0.0
+        #: Whether what the last flush told was no more than newest states, and all of them.
+        self.conflates = True
 
     def rest(self) -> float:
         """Seconds until the next flush may begin; none are left if it is not positive."""
@@ -35,4 +38,5 @@ class Pacing:
         (By the clock on the wall it may have taken longer, for other threads and processes run too; waiting longer for
         the next one would give them nothing.)
         """
-        self._due = began + min(max(self._interval, cost / SHARE), self._interval * MOST)
+        stretched = max(self._interval, cost / SHARE) if self.conflates else self._interval
+        self._due = began + min(stretched, self._interval * MOST)

@@ -81,6 +81,8 @@ class Workers:
         self._waited: dict[int, float] = {}
         #: Slots whose worker is to be replaced while it serves.
         self._restarts: list[int] = []
+        #: Whether a restart was asked for that has not begun: it waits for all to serve, and for the one before.
+        self._again = False
         self._stopping = self._told = False
         self._problem: str | None = None
 
@@ -124,8 +126,7 @@ class Workers:
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGHUP:
-            if self._told and not self._stopping and not self._restarts:
-                self._restarts = list(self._slots)
+            self._again = True
         elif number in _ENDS:
             if self._stopping:  # the second one does not wait
                 for worker in self._alive:
@@ -164,6 +165,9 @@ class Workers:
         now = time.monotonic()
         for slot in [slot for slot, due in self._due.items() if due <= now]:
             self._start(slot)
+        if self._again and self._told and not self._restarts and not self._stopping:
+            self._again = False
+            self._restarts = list(self._slots)
         starting = [worker for worker in self._alive if not worker.ready and worker.left is None]
         if self._restarts and not starting and not self._due:
             self._start(self._restarts[0])

@@ -70,6 +70,8 @@ class Viewer:
     def close(self) -> None:
         self.client.disconnect()
         self.client.eio.wait()  # for its reading thread
+        if self.client.eio.ws is not None:  # which it leaves open when it was the server that closed
+            self.client.eio.ws.shutdown()
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """Send a request and wait for its acknowledgement."""

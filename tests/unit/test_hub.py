@@ -988,6 +988,16 @@ class TestFlusher:
         assert loop.pushed == [5.0, 5.10, 5.12]
         assert loop.waits[1:3] == [1.0, 0.05]
 
+    def test_flushes_with_output_come_as_often_as_ever(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
+        """All of it has to be told: less often would be more at a time."""
+        loop.cost = 0.02
+        write = lambda: (outbox.take(), house.operations.append_output("a", "line\n"))  # noqa: E731
+        loop.at(5.0, write)
+        loop.at(5.01, write)
+        loop.at(5.05)
+        loop.run()
+        assert loop.pushed == [5.0, 5.05]
+
     def test_an_end_does_not_wait_for_the_tick(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
         """A terminal state wakes the flusher now."""
         loop.at(5.0, self.update(house, outbox))

@@ -38,6 +38,12 @@ class TestRest:
         paced.flushed(began, cost)
         assert paced.rest() == pytest.approx(apart - 0.03)
 
+    def test_what_has_to_be_told_whole_is_not_told_less_often(self, clock: SimpleNamespace) -> None:
+        paced = Pacing(0.05)
+        paced.conflates = False
+        paced.flushed(clock.now, 10.0)
+        assert paced.rest() == pytest.approx(0.05)
+
     def test_the_last_flush_alone_counts(self, clock: SimpleNamespace) -> None:
         paced = Pacing(0.05)
         paced.flushed(clock.now, 10.0)
