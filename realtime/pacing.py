@@ -1,7 +1,7 @@
 """When the next flush may be: not before its interval is over, and later where flushes cost much.
 
 A flush costs a system call for each viewer that is told something, so that thousands of viewers could keep a core busy
-with telling them ever newer states. From a fifth of a core on, flushes come less often instead: what is left is for the
+with telling them ever newer states. From half a core on, flushes come less often instead: what is left is for the
 updates themselves, for requests and for connects. What a viewer sees gets older by it, up to `MOST` intervals. (Not so
 where there is output: all of it has to be told, and less often would be more at a time.)
 """
@@ -12,9 +12,9 @@ import time
 from typing import Final
 
 #: Of a core, what flushes may take before they come less often.
-SHARE: Final = 0.2
+SHARE: Final = 0.5
 #: To so many intervals at most.
-MOST: Final = 4
+MOST: Final = 2
 
 
 class Pacing:

@@ -975,9 +975,9 @@ class TestFlusher:
         assert loop.waits[1:4] == [1.0, 0.04, 0.02]
 
     def test_flushes_that_cost_much_come_less_often(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
-        """A fifth of a core is theirs, and the rest is left for updates, requests and connects; an end comes at once
+        """Half a core is theirs, and the rest is left for updates, requests and connects; an end comes at once
         all the same."""
-        loop.cost = 0.02
+        loop.cost = 0.05
         change = self.update(house, outbox)
         loop.at(5.0, change)
         loop.at(5.05, change)
@@ -990,7 +990,7 @@ class TestFlusher:
 
     def test_flushes_with_output_come_as_often_as_ever(self, house: House, outbox: HandOutbox, loop: Loop) -> None:
         """All of it has to be told: less often would be more at a time."""
-        loop.cost = 0.02
+        loop.cost = 0.05
         write = lambda: (outbox.take(), house.operations.append_output("a", "line\n"))  # noqa: E731
         loop.at(5.0, write)
         loop.at(5.01, write)

@@ -26,8 +26,8 @@ class TestRest:
         ("cost", "apart"),
         [
             pytest.param(0.0, 0.05, id="a flush that costs nothing"),
-            pytest.param(0.01, 0.05, id="a fifth of the interval"),
-            pytest.param(0.02, 0.1, id="more: a fifth of the time all the same"),
+            pytest.param(0.025, 0.05, id="half of the interval"),
+            pytest.param(0.04, 0.08, id="more: half of the time all the same"),
             pytest.param(10.0, 0.05 * MOST, id="no more than so many intervals"),
         ],
     )
