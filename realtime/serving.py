@@ -26,7 +26,6 @@ from . import workers
 from .concurrency import EventletConcurrency
 from .errors import ConfigError
 from .extension import LAST_WORDS, Realtime
-from .transport.doorway import Doorway
 from .transport.origin import Environ
 from .transport.polling import may_poll
 from .wsgi_call import Answer, Input, ask
@@ -36,6 +35,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")
     import eventlet
     import eventlet.wsgi
+
+    from .transport.doorway import Doorway  # which names it, too
 
 log = logging.getLogger("realtime")
 

@@ -112,3 +112,11 @@ def test_the_reloader_brings_viewers_back(server_process: StartServer, tmp_path:
     remote.wait_until(epoch, lambda now: bool(now != before))
     with watching(server.url, "ada") as viewer:
         viewer.wait_for_task(server.job("steps", "ada"), status="completed")
+
+
+def test_nothing_is_said_of_eventlet_at_each_start() -> None:
+    """The README has said it once; whoever runs our server need not read it each time."""
+    loaded = subprocess.run(
+        [sys.executable, "-W", "default", "-c", "import realtime.cli, realtime.serving"], capture_output=True, text=True
+    )
+    assert (loaded.returncode, loaded.stderr) == (0, "")
