@@ -181,15 +181,20 @@ def _serve_from_several(app: Flask, host: str, port: int, count: int, what: str)
             scheme = realtime.config.registry.partition(":")[0]
             if scheme in ("memory", "sqlite"):
                 raise SeveralProcesses(scheme)
+            trouble = _none
         else:
             store = Valkey()
             stack.callback(store.stop)
-            environ["FLASK_REALTIME_REGISTRY"] = store.url
+            environ["FLASK_REALTIME_REGISTRY"], trouble = store.url, store.trouble
         # The command that this process runs, but for the port, which may have been ours to choose.
         command = [sys.executable, *sys.orig_argv[1:], "--port", str(port)]
-        problem = workers.Workers(command, count, environ, lambda: _tell(what, host, port)).run()
+        problem = workers.Workers(command, count, environ, lambda: _tell(what, host, port), trouble).run()
     if problem is not None:
         raise ConfigError(problem)
+
+
+def _none() -> str | None:
+    return None
 
 
 def _tell(what: str, host: str, port: int) -> None:

@@ -74,9 +74,12 @@ class Valkey:
                 raise ConfigError(f"The store for several workers (Valkey) ended with {self._process.wait(0.01)}.")
         raise ConfigError(f"The store for several workers (Valkey) did not answer within {_START_TIME:g} s.")
 
-    def stopped(self) -> bool:
-        """Whether it has ended by itself."""
-        return self._process.poll() is not None
+    def trouble(self) -> str | None:
+        """What is wrong: None while it runs."""
+        ended = self._process.poll()
+        return (
+            None if ended is None else f"The store of the workers (Valkey) ended with {ended}, and all tasks with it."
+        )
 
     def stop(self) -> None:
         """End it, and leave nothing behind."""

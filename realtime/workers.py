@@ -66,12 +66,14 @@ class Worker:
 
 
 class Workers:
-    """The parent. ``command`` runs one worker in ``environ``; ``on_ready`` is called once, when all serve."""
+    """The parent. ``command`` runs one worker in ``environ``; ``on_ready`` is called once, when all serve; ``trouble``
+    is asked again and again for what makes it senseless to go on."""
 
     def __init__(
-        self, command: Sequence[str], count: int, environ: Mapping[str, str], on_ready: Callable[[], None]
-    ) -> None:
-        self._command, self._environ, self._on_ready = command, environ, on_ready
+        self, command: Sequence[str], count: int, environ: Mapping[str, str], on_ready: Callable[[], None],
+        trouble: Callable[[], str | None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._command, self._environ, self._on_ready, self._trouble = command, environ, on_ready, trouble
         self._selector = selectors.DefaultSelector()
         self._alive: list[Worker] = []
         #: Who has a slot: from when it serves until it is gone, or its successor serves.
@@ -87,7 +89,7 @@ class Workers:
         self._problem: str | None = None
 
     def run(self) -> str | None:
-        """Start the workers and look after them until a signal says to stop. Returns what went wrong at the start."""
+        """Start the workers and look after them until a signal says to stop. Returns what else has ended them."""
         wake, waker = socket.socketpair()
         for end in (wake, waker):
             end.setblocking(False)
@@ -162,6 +164,9 @@ class Workers:
         """Note who has gone, start what is due, and lose patience with what takes too long."""
         for worker in [worker for worker in self._alive if worker.process.poll() is not None]:
             self._gone(worker)
+        if not self._stopping and (trouble := self._trouble()) is not None:
+            self._problem = trouble
+            self._stop()
         now = time.monotonic()
         for slot in [slot for slot, due in self._due.items() if due <= now]:
             self._start(slot)

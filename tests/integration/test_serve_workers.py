@@ -100,6 +100,17 @@ def test_nothing_stays_of_it(server_process: StartServer) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in [*pids, store])
 
 
+def test_without_their_store_there_is_no_point_in_going_on(server_process: StartServer) -> None:
+    """It held all tasks: the command ends and says why, so that whoever started it starts it again."""
+    server = start(server_process)
+    pids = workers_of(server.server.pid)
+    [store] = set(children_of(server.server.pid)) - set(pids)
+    os.kill(store, signal.SIGKILL)
+    assert server.server.wait() == 1
+    assert "The store of the workers (Valkey) ended with -9" in server.server.output()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
 class Acknowledged:
     """Calls that the server has answered, made again where the connection was lost before the answer."""
 

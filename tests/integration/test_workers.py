@@ -14,7 +14,7 @@ import pytest
 from support.remote import wait_until
 
 CHILD = """
-import os, signal, sys
+import os, signal, sys, time
 from realtime import workers
 
 def say(word):
@@ -27,6 +27,9 @@ def leave(*_):
 
 signal.signal(signal.SIGTERM, leave)
 pair = workers.parent()
+say("begins")
+while os.path.exists(os.environ["DIARY"] + ".held"):
+    time.sleep(0.01)
 if os.path.exists(os.environ["DIARY"] + ".broken"):
     sys.exit(3)
 say("serves")
@@ -50,6 +53,8 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self.diary = folder / "diary"
         self.diary.touch()
+        #: While it is there, no new worker serves.
+        self.held = folder / "diary.held"
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.parent = subprocess.Popen(
@@ -124,11 +129,23 @@ def test_a_restart_leaves_no_moment_with_fewer(start: Callable[[], Fleet]) -> No
     eventually(lambda: len(fleet.pids("left")) == 2)
     serving = 0
     counts = []
-    for word, _ in fleet.entries():
+    for word in [word for word, _ in fleet.entries() if word != "begins"]:
         serving += 1 if word == "serves" else -1
         counts.append(serving)
     assert counts == [1, 2, 3, 2, 3, 2]
     assert sorted(fleet.pids("left")) == sorted(first)
+
+
+def test_a_restart_that_comes_too_early_is_made_later(start: Callable[[], Fleet], tmp_path: Path) -> None:
+    """Asked for while the first ones start, it waits until they serve."""
+    (tmp_path / "diary.held").touch()
+    fleet = start()
+    eventually(lambda: len(fleet.pids("begins")) == 2)
+    fleet.parent.send_signal(signal.SIGHUP)
+    fleet.held.unlink()
+    assert fleet.say() == "ready"
+    eventually(lambda: len(fleet.pids("left")) == 2)
+    assert sorted(fleet.pids("left")) == sorted(fleet.pids("serves")[:2])
 
 
 def test_a_restart_that_fails_leaves_the_old_ones(start: Callable[[], Fleet]) -> None:
