@@ -25,7 +25,7 @@ from flask import Flask
 from . import workers
 from .concurrency import EventletConcurrency
 from .errors import ConfigError
-from .extension import LAST_WORDS, Realtime
+from .extension import Realtime
 from .transport.origin import Environ
 from .transport.polling import may_poll
 from .wsgi_call import Answer, Input, ask
@@ -43,6 +43,8 @@ log = logging.getLogger("realtime")
 StartResponse = Callable[..., Any]
 
 BACKLOG: Final = 4096
+#: Seconds that a view has for its answer once the server is to stop.
+ANSWER_TIME: Final = 5.0
 #: Connections that are taken in a row before others get their turn.
 AT_ONCE: Final = 32
 #: What connections have from their listening socket: no waiting for more to send; and (Linux) they are told of once
@@ -333,7 +335,7 @@ def _stop(realtime: Realtime, listener: Listener, bridge: Bridge) -> None:
     with contextlib.suppress(OSError):
         listener.close()
     realtime.stop()
-    with eventlet.Timeout(LAST_WORDS, False):  # what was asked is answered, also where it waited for a change
+    with eventlet.Timeout(ANSWER_TIME, False):  # what was asked is answered, also where it waited for a change
         while bridge.active:
             eventlet.sleep(0.01)
     eventlet.sleep(0.05)

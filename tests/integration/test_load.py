@@ -9,6 +9,7 @@ import json
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -110,6 +111,9 @@ def test_what_was_asked_before_the_stop_is_answered(server_process: StartServer)
         other.getresponse().read()
         server.server.send_signal(signal.SIGTERM)
         remote.wait_until(lambda: can_connect(server.server.port), lambda can: not can)
+        # All else has been said and done long before this.
+        until = time.monotonic() + 0.5
+        remote.wait_until(time.monotonic, lambda now: now > until)
         other.request("POST", "/gate/last")
         assert other.getresponse().status == 200
     assert [status for status, _ in answers] == [200]
