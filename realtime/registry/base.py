@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Protocol
@@ -12,11 +12,12 @@ from typing import Protocol
 import msgspec
 
 from ..errors import InvalidValue, RealtimeError, TaskAlreadyFinished, TaskNotFound
-from ..task import CANCELLED, COMPLETED, FAILED, NewTask, Task, TaskFailure
+from ..task import NewTask, Task
 from . import transitions
 from .leases import WORKER_LOST, Silence
 from .notes import Notes
 from .output import Piece
+from .verbs import Verbs
 
 _log = logging.getLogger("realtime")
 
@@ -77,7 +78,7 @@ def _nobody(task: Task) -> bool | None:
     return False
 
 
-class Registry(ABC):
+class Registry(Verbs):
     """A store of tasks. All methods may be called from any thread, but not from a signal handler.
 
     Atomicity: a change is made whole or not at all. A method that raises has changed nothing, except
@@ -149,23 +150,6 @@ class Registry(ABC):
     def get(self, task_id: str) -> Task | None:
         """The task as it is now, None if there is none."""
 
-    @abstractmethod
-    def update(
-        self,
-        task_id: str,
-        message: str | None = None,
-        current: int | float | None = None,
-        total: int | float | None = None,
-        percent: float | None = None,
-        advance: int | float | None = None,
-        unit: str | None = None,
-        metadata: bytes | None = None,
-    ) -> Task:
-        """Note progress; a pending task starts. None leaves a value as it is; ``advance`` adds to current.
-
-        Raises `TaskNotFound`, `TaskAlreadyFinished`, and `InvalidValue` if the sum goes beyond 2**53.
-        """
-
     def update_many(self, updates: Sequence[Update]) -> builtins.list[Task | RealtimeError]:
         """As many calls of `update`, in this order; returns what each returned, or the error of a task that it raised.
 
@@ -178,29 +162,6 @@ class Registry(ABC):
             except (TaskNotFound, TaskAlreadyFinished, InvalidValue) as error:
                 made.append(error.with_traceback(None))  # whose frames hold this list
         return made
-
-    def start(self, task_id: str) -> Task:
-        """Take a pending task to processing; changes nothing if it is. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
-        return self._change(task_id, transitions.begun)
-
-    def complete(self, task_id: str, result: bytes | None) -> Task:
-        """End as completed; ``result`` is JSON. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, COMPLETED, result=result))
-
-    def fail(self, task_id: str, failure: TaskFailure) -> Task:
-        """End as failed. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, FAILED, failure=failure))
-
-    def request_cancel(self, task_id: str) -> Task:
-        """Ask a task to stop: a pending one ends cancelled, a processing one gets ``cancel_requested_at``, once.
-
-        A cancelled one is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished`.
-        """
-        return self._change(task_id, transitions.asked_to_stop)
-
-    def cancel(self, task_id: str) -> Task:
-        """End as cancelled: the worker's answer. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))
 
     def stall(self, task_id: str, since: float) -> Task:
         """Note that a processing task has given no sign of life ``since`` then; its next update takes that back.
@@ -236,18 +197,19 @@ class Registry(ABC):
     def silences(self) -> builtins.list[Silence]:
         """The leased tasks of which nothing is heard. Costs as much as there are leases."""
 
-    @abstractmethod
-    def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
-        """Store what ``change`` makes of the task as it is, in one step, and tell it.
-
-        ``change`` (of `transitions`) is given the record and the time. It may be called several times, the last time
-        with what is stored; the same record means that nothing is to be done. Raises `TaskNotFound`, and what
-        ``change`` raises.
-        """
-
-    @abstractmethod
     def remove(self, task_id: str) -> Removed:
         """Forget a finished task. Raises `TaskNotFound`, and `InvalidValue` (``task_id``) while it is unfinished."""
+        task = self.get(task_id)
+        if task is not None and not task.finished:
+            raise InvalidValue("task_id", f"the task {task_id!r} is {task.status}; only a finished one can be removed")
+        removed = [] if task is None else self._take_out([task])
+        if not removed:
+            raise TaskNotFound(task_id)
+        return removed[0]
+
+    @abstractmethod
+    def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
+        """Remove those of the finished tasks that are still there; tell it."""
 
     @abstractmethod
     def list(
@@ -265,6 +227,17 @@ class Registry(ABC):
         the last page, None after the last one. The cost depends on the page, not on the number of tasks.
         Raises `InvalidValue` (``before``) for a text that no page gave.
         """
+
+    def _page_after(self, order: int) -> str:
+        """What to give as ``before`` for the page that follows the task of this order."""
+        return f"{self.epoch}.{order}"
+
+    def _order_before(self, before: str) -> int:
+        """The order that `_page_after` was given. Raises `InvalidValue`."""
+        epoch, _, order = before.rpartition(".")
+        if epoch != self.epoch or not (order.isascii() and order.isdecimal() and len(order) < 17):
+            raise InvalidValue("before", "no page of this registry has given it")
+        return int(order)
 
     @abstractmethod
     def unfinished(self) -> builtins.list[Task]:
@@ -295,7 +268,7 @@ class Registry(ABC):
     def expire(self, now: float | None = None) -> builtins.list[Removed]:
         """Let go of what has ended ``retention`` seconds before ``now`` (seconds since 1970), or is beyond a bound."""
 
-    def open(self) -> None:  # noqa: B027  # there may be nothing to open
+    def open(self) -> None:  # there may be nothing to open
         """Open files and connections now, and not at the first use. Raises `ConfigError`, `RegistryUnavailable`."""
 
     def check(self) -> None:
@@ -306,7 +279,7 @@ class Registry(ABC):
         """Whether all is stored that was changed by threads which may not wait."""
         return True
 
-    def adopt(self) -> None:  # noqa: B027  # a store that all processes share has nothing to do
+    def adopt(self) -> None:  # a store that all processes share has nothing to do
         """This process serves viewers: say it once in each, when the first request comes in."""
 
     @property
@@ -324,13 +297,13 @@ class Registry(ABC):
         self.expire()
         self.lapse()
 
-    def serve(self) -> None:  # noqa: B027  # a store in this process tells everything anyway
+    def serve(self) -> None:  # a store in this process tells everything anyway
         """The hub runs: from now on tell it what happens in the rooms that are watched."""
 
-    def watch(self, room: str) -> None:  # noqa: B027
+    def watch(self, room: str) -> None:
         """Somebody watches a room (see `protocol`); to be said as often as `unwatch`. Neither waits nor calls back."""
 
-    def unwatch(self, room: str) -> None:  # noqa: B027
+    def unwatch(self, room: str) -> None:
         """And does no more."""
 
     def close(self) -> None:

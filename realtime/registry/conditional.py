@@ -7,15 +7,14 @@ that makes the change, so nothing comes in between.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ..errors import CancelRequested, PreconditionFailed, RealtimeError
-from ..task import CANCELLED, COMPLETED, FAILED, Task, TaskFailure
-from . import transitions
+from ..task import Task
 from .base import Registry
+from .verbs import Verbs
 
 
-class When:
+class When(Verbs):
     """A registry whose changes are made on a condition.
 
     ``tags`` are entity tags (`Task.etag`), of which the task must have one; None: any will do. With ``unasked`` a task
@@ -26,30 +25,6 @@ class When:
         self._registry = registry
         self._tags = tags
         self._unasked = unasked
-
-    def update(self, task_id: str, *values: Any) -> Task:
-        """As `Registry.update`."""
-        return self._change(task_id, lambda task, now: transitions.updated(task, now, *values))
-
-    def start(self, task_id: str) -> Task:
-        """As `Registry.start`."""
-        return self._change(task_id, transitions.begun)
-
-    def complete(self, task_id: str, result: bytes | None) -> Task:
-        """As `Registry.complete`."""
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, COMPLETED, result=result))
-
-    def fail(self, task_id: str, failure: TaskFailure) -> Task:
-        """As `Registry.fail`."""
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, FAILED, failure=failure))
-
-    def request_cancel(self, task_id: str) -> Task:
-        """As `Registry.request_cancel`."""
-        return self._change(task_id, transitions.asked_to_stop)
-
-    def cancel(self, task_id: str) -> Task:
-        """As `Registry.cancel`."""
-        return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))
 
     def append_output(self, task_id: str, stream: str, data: bytes) -> int:
         """As `Registry.append_output`. Output moves no version: the condition is looked at before."""

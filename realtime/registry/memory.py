@@ -253,15 +253,6 @@ class MemoryRegistry(Registry):
 
     # Removal.
 
-    def remove(self, task_id: str) -> Removed:
-        task = self._tasks.get(task_id)
-        if task is not None and not task.finished:
-            raise InvalidValue("task_id", f"the task {task_id!r} is {task.status}; only a finished one can be removed")
-        removed = [] if task is None else self._take_out([task])
-        if not removed:
-            raise TaskNotFound(task_id)
-        return removed[0]
-
     def expire(self, now: float | None = None) -> builtins.list[Removed]:
         if now is None:
             now = self._clock()
@@ -302,7 +293,6 @@ class MemoryRegistry(Registry):
         return [task for task in tasks if not self.pinned(task.task_id)]
 
     def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
-        """Remove those of the finished tasks that are still there; tell it."""
         with self._lock:
             now = int(self._clock() * 1e6)
             removed = [self._drop(task, now) for task in tasks if self._tasks.get(task.task_id) is task]
@@ -331,18 +321,12 @@ class MemoryRegistry(Registry):
         before: str | None = None,
         finished: bool | None = None,
     ) -> tuple[builtins.list[Task], str | None]:
-        bound = None if before is None else self._bound(before)
+        bound = None if before is None else self._order_before(before)
         with self._lock:
             self._settle()
             orders = self._catalogue.page(user_id, groups, bound, limit + 1, finished)
             tasks = self._at(orders[:limit])
-        return tasks, f"{self.epoch}.{orders[limit - 1]}" if len(orders) > limit else None
-
-    def _bound(self, before: str) -> int:
-        epoch, _, order = before.rpartition(".")
-        if epoch != self.epoch or not (order.isascii() and order.isdecimal() and len(order) < 20):
-            raise InvalidValue("before", "no page of this registry has given it")
-        return int(order)
+        return tasks, self._page_after(orders[limit - 1]) if len(orders) > limit else None
 
     def unfinished(self) -> builtins.list[Task]:
         with self._lock:

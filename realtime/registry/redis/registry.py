@@ -108,22 +108,6 @@ class RedisRegistry(Registry):
         known = self._records.read(task_id)
         return None if known is None else known.task
 
-    def update(
-        self,
-        task_id: str,
-        message: str | None = None,
-        current: int | float | None = None,
-        total: int | float | None = None,
-        percent: float | None = None,
-        advance: int | float | None = None,
-        unit: str | None = None,
-        metadata: bytes | None = None,
-    ) -> Task:
-        return self._change(
-            task_id,
-            lambda task, now: transitions.updated(task, now, message, current, total, percent, advance, unit, metadata),
-        )
-
     def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
         """Store what ``change`` makes of the task over the record that it was made of, or make it anew.
 
@@ -225,15 +209,6 @@ class RedisRegistry(Registry):
 
     # Removal.
 
-    def remove(self, task_id: str) -> Removed:
-        task = self.get(task_id)
-        if task is not None and not task.finished:
-            raise InvalidValue("task_id", f"the task {task_id!r} is {task.status}; only a finished one can be removed")
-        removed = [] if task is None else self._take_out([task])
-        if not removed:
-            raise TaskNotFound(task_id)
-        return removed[0]
-
     def expire(self, now: float | None = None) -> builtins.list[Removed]:
         now = self._now() if now is None else now
         removed: list[Removed] = []
@@ -261,7 +236,6 @@ class RedisRegistry(Registry):
         return [task for task in self._lists.read(members, [key]) if task.finished and not self.pinned(task.task_id)]
 
     def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
-        """Remove those of the finished tasks that are still as they are given; tell it."""
         answers = self._link.run_all(
             "remove",
             [
@@ -293,16 +267,10 @@ class RedisRegistry(Registry):
         before: str | None = None,
         finished: bool | None = None,
     ) -> tuple[builtins.list[Task], str | None]:
-        bound = None if before is None else self._bound(before)
+        bound = None if before is None else self._order_before(before)
         tasks = self._lists.page(rooms_with_lists(user_id, groups), bound, limit + 1, finished)
-        following = f"{self.epoch}.{tasks[limit - 1].info.order}" if len(tasks) > limit else None
+        following = self._page_after(tasks[limit - 1].info.order) if len(tasks) > limit else None
         return tasks[:limit], following
-
-    def _bound(self, before: str) -> int:
-        epoch, _, order = before.rpartition(".")
-        if epoch != self.epoch or not (order.isascii() and order.isdecimal() and len(order) < 17):
-            raise InvalidValue("before", "no page of this registry has given it")
-        return int(order)
 
     def unfinished(self) -> builtins.list[Task]:
         return self._lists.unfinished()
@@ -367,7 +335,7 @@ class RedisRegistry(Registry):
 
     @property
     def feed(self) -> Feed:
-        """The news, for what shows how the server is."""
+        """The news of what all processes change."""
         return self._feed
 
     def _all_output(self, task_id: str) -> dict[str, tuple[int, bytes]]:
