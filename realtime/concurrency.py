@@ -21,12 +21,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .pool import DaemonPool
 
 _T = TypeVar("_T")
-MODES: Final = ("threading", "eventlet", "gevent")
 
 #: The mode that our own server has set for the apps it loads; None elsewhere.
 _server_mode: str | None = None

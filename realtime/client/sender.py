@@ -168,7 +168,6 @@ class Sender:
         return None
 
     def _answers(self, request: Request) -> Any:
-        request.attempts += 1
         try:
             answers = self._transport.perform(request, self._timeout)
         except RegistryUnavailable as problem:

@@ -11,18 +11,8 @@ from typing import Final
 
 import msgspec
 
-from ..progress import MIN_SAMPLES, Pace
+from ..progress import MIN_SAMPLES, Pace, Progress
 from ..task import PROCESSING, Task, TaskFailure, TaskStatus, make_info
-
-
-class _Progress(msgspec.Struct):
-    current: int | float | None
-    total: int | float | None
-    unit: str | None
-    percent: float | None
-    message: str | None
-    rate: float | None
-    eta: float | None
 
 
 class _Error(msgspec.Struct):
@@ -43,7 +33,7 @@ class Snapshot(msgspec.Struct):
     status: TaskStatus
     version: int
     epoch: str
-    progress: _Progress
+    progress: Progress
     created_at: datetime
     started_at: datetime | None
     updated_at: datetime
@@ -109,7 +99,7 @@ def _json(raw: msgspec.Raw) -> bytes | None:
     return None if data == b"null" else data
 
 
-def _pace(progress: _Progress, at: float) -> Pace | None:
+def _pace(progress: Progress, at: float) -> Pace | None:
     """A pace that says what the snapshot says."""
     current, percent = progress.current, progress.percent
     if current is not None:

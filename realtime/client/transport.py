@@ -24,12 +24,10 @@ class TryLater(RegistryUnavailable):
 class Request:
     """Calls that go together: all of them are answered, or of none anything is known."""
 
-    __slots__ = ("attempts", "calls")
+    __slots__ = ("calls",)
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.calls = calls
-        #: How often it has been tried.
-        self.attempts = 0
 
 
 class Transport(ABC):

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from support import remote
 from support.process import StartServer
 from support.remote import Remote
 from support.stores import StoreServer
 from support.viewer import watching
-
-
-@pytest.fixture
-def store() -> Iterator[StoreServer]:
-    store = StoreServer()
-    try:
-        store.start()
-        yield store
-    finally:
-        store.remove()
 
 
 def start(server_process: StartServer, registry: str) -> Remote:

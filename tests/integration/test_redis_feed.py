@@ -101,15 +101,6 @@ def worker(opened: contextlib.ExitStack, url: str) -> RedisRegistry:
     return opened.enter_context(contextlib.closing(RedisRegistry(url, timeout=10.0)))
 
 
-@pytest.fixture
-def store(opened: contextlib.ExitStack) -> StoreServer:
-    """A server that the test may stop."""
-    store = StoreServer()
-    opened.callback(store.remove)
-    store.start()
-    return store
-
-
 def new(task_id: str = "a", user_id: str | None = "ada", **fields: Any) -> NewTask:
     return NewTask(task_id, user_id, **fields)
 
@@ -229,13 +220,11 @@ class Gap:
         self._connection = server._link.connection
 
     def __enter__(self) -> None:
-        gaps = self._server.feed.gaps
 
         def refuse() -> Any:
             raise redis.exceptions.ConnectionError("cut off")
 
         self._server._link.connection = refuse  # type: ignore[method-assign]
-        self._gaps = gaps
         with contextlib.closing(shared_server("redis").client()) as client:
             client.client_kill_filter(_type="pubsub")
         self._server.wait_until(lambda: not self._server.feed.reachable)

@@ -20,16 +20,6 @@ from support.viewer import Viewer, watching
 
 
 @pytest.fixture
-def store() -> Iterator[StoreServer]:
-    store = StoreServer()
-    try:
-        store.start()
-        yield store
-    finally:
-        store.remove()
-
-
-@pytest.fixture
 def worker(store: StoreServer) -> Iterator[RedisRegistry]:
     """A process without viewers."""
     with contextlib.closing(RedisRegistry(store.url, timeout=10.0)) as registry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 #: 2026-11-24T04:40:00Z, in seconds since 1970.
 START = 1_795_495_200.0
 
@@ -20,3 +22,15 @@ class Clock:
     def go(self, seconds: float) -> None:
         """Let time pass; back, if it is less than 0."""
         self.now += seconds
+
+
+class Interrupting(Clock):
+    """Runs something once, when it is asked for the time: as the garbage collector does, with the lock held."""
+
+    what: Callable[[], object] | None = None
+
+    def __call__(self) -> float:
+        what, self.what = self.what, None
+        if what is not None:
+            what()
+        return super().__call__()

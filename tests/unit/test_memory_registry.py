@@ -23,7 +23,7 @@ from realtime.errors import ConfigError, NotTheServer, TaskNotFound
 from realtime.registry import floors, forks, memory, open_registry
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import NewTask, Task, TaskFailure, TaskStatus
-from support.clock import START, Clock
+from support.clock import START, Clock, Interrupting
 from support.registries import Told
 
 
@@ -150,18 +150,6 @@ def test_closing_ends_the_announcements(registry: MemoryRegistry) -> None:
 
 
 # A finalizer in the middle of a change. The clock stands for the garbage collector: it is called with the lock held.
-
-
-class Interrupting(Clock):
-    """Runs something once, when it is asked for the time."""
-
-    what: Callable[[], object] | None = None
-
-    def __call__(self) -> float:
-        what, self.what = self.what, None
-        if what is not None:
-            what()
-        return super().__call__()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from realtime.errors import ConfigError, NotTheServer, RegistryUnavailable, Task
 from realtime.registry import journal, open_registry, taskfile
 from realtime.registry.sqlite import SqliteRegistry
 from realtime.task import NewTask, Task, TaskFailure
-from support.clock import Clock
+from support.clock import Clock, Interrupting
 from support.registries import Told
 
 PATIENCE = 30.0
@@ -528,18 +528,6 @@ def test_the_log_has_what_nobody_waited_for(
     task = registry.get("a")
     assert task is not None
     assert not task.finished
-
-
-class Interrupting(Clock):
-    """Runs something once, when it is asked for the time: as the garbage collector does, with the lock held."""
-
-    what: Callable[[], object] | None = None
-
-    def __call__(self) -> float:
-        what, self.what = self.what, None
-        if what is not None:
-            what()
-        return super().__call__()
 
 
 @pytest.mark.parametrize(

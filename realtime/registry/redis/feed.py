@@ -87,9 +87,9 @@ class Feed:
         self._last: bytes = b""
         #: Removals that wait until nobody is owed the end of the task any more.
         self._held_back: dict[str, Removed] = {}
-        #: Whether the store answers (None: not known yet); how many news came in, and how often it was caught up.
+        #: Whether the store answers (None: not known yet), and how many news came in.
         self.reachable: bool | None = None
-        self.received = self.gaps = 0
+        self.received = 0
 
     # Any thread.
 
@@ -334,10 +334,8 @@ class Feed:
     def _meet(self, rooms: list[str], since: float) -> None:
         """Catch up with rooms that are followed from now on; ``since`` when nothing was missed, 0: not at all yet."""
         now = time.time() + self._link.offset
-        if since:
-            self.gaps += 1
-            if now - since > LONGEST_GAP:
-                self._tell.epoch(self.mirror.epoch)
+        if since and now - since > LONGEST_GAP:
+            self._tell.epoch(self.mirror.epoch)
         rooms = [room for room in rooms if room in self._interest]
         missed = self._catch_up.read(rooms, since or now, self.mirror)
         for removed in missed.removed:
