@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import PurePath
 from typing import IO, Any, Final
 
+import click
+
 from .client import Client
 from .errors import RealtimeError, TaskAlreadyFinished
 from .task import TaskStatus
@@ -60,7 +62,7 @@ def run(
         except OSError as error:
             reason = f"{command[0]}: {error.strerror}"
             wrapped.tell(lambda: client.fail_task(task.task_id, reason[:2_000], code="not_run"))
-            print(f"realtime run: {reason}", file=sys.stderr)  # noqa: T201  # it is a command
+            click.echo(f"realtime run: {reason}", err=True)
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUN
         signals.pass_on(wrapped)
         return wrapped.wait()
@@ -126,7 +128,7 @@ class _Wrapped:
         except RealtimeError as error:
             if not self._complained:
                 self._complained = True
-                print(f"realtime run: {error}", file=sys.stderr)  # noqa: T201  # it is a command
+                click.echo(f"realtime run: {error}", err=True)
 
     def _pump(self, pipe: IO[bytes], out: Any, stream: str) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")

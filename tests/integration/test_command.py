@@ -115,8 +115,8 @@ def test_a_command_that_ends_badly(
 
 
 STUBBORN = (
-    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: {});\n"
-    "print('up', flush=True)\nwhile True: time.sleep(60)"
+    "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: {});\n"
+    "print('up', flush=True)\nwhile True: signal.pause()"
 )
 
 
