@@ -31,12 +31,12 @@ class Client(Operations):
     """Live progress from a worker: ``Client("https://app.example.com", key="rt_…")``.
 
     The functions are those of `Realtime`, with the same arguments, results and errors; no user is identified here, so
-    ``user_id`` is always given. ``url`` is where the app is served, and ``key`` a worker's key (``realtime keys
-    create``); or it is the store that the servers share (``redis://…``, as in `REALTIME_REGISTRY`), without a key. Both
-    are read from ``REALTIME_URL`` and ``REALTIME_KEY`` where omitted. ``timeout`` is in seconds, of one answer;
-    ``interval`` too, between two writes of one task's progress; ``max_tasks`` is how many tasks, and ``max_bytes`` how
-    many bytes of output and of ends, may wait for a server that is away. ``ssl_context`` is for a certificate authority
-    of one's own. Raises `ConfigError`.
+    ``user_id`` is always given (and over HTTP `list_tasks` takes no ``groups``). ``url`` is where the app is served,
+    and ``key`` a worker's key (``realtime keys create``); or it is the store that the servers share (``redis://…``, as
+    in `REALTIME_REGISTRY`), without a key. Both are read from ``REALTIME_URL`` and ``REALTIME_KEY`` where omitted.
+    ``timeout`` is in seconds, of one answer; ``interval`` too, between two writes of one task's progress; ``max_tasks``
+    is how many tasks, and ``max_bytes`` how many bytes of output and of ends, may wait for a server that is away.
+    ``ssl_context`` is for a certificate authority of one's own. Raises `ConfigError`.
 
     An update returns at once, with the newest state as far as it is known here; its version is not final. What others
     did to the task (a request to stop, an end) is known from the answers to what is sent, twenty times a second; after

@@ -16,7 +16,15 @@ import pytest
 
 from realtime import keys
 from realtime.client import Client
-from realtime.errors import InsufficientScope, InvalidValue, KeyInvalid, TaskCancelled, TaskExists, TaskNotFound
+from realtime.errors import (
+    InsufficientScope,
+    InvalidValue,
+    KeyInvalid,
+    TaskAlreadyFinished,
+    TaskCancelled,
+    TaskExists,
+    TaskNotFound,
+)
 from realtime.task import TaskStatus
 from support import remote
 from support.process import StartServer
@@ -130,6 +138,20 @@ def test_the_real_endpoints_answer_as_the_client_reads_them(served: Remote, clie
     assert client.get_task_status("real") is None
     with pytest.raises(TaskNotFound):
         client.remove_task("real")
+
+
+def test_a_worker_that_promised_a_sign_of_life_and_gives_none_is_lost(served: Remote, client: Client) -> None:
+    """It holds its task by a lease, as `rt.heartbeat_task` does in the server."""
+    task_id = client.create_task(None, "ada").task_id
+    client.heartbeat_task(task_id, lease=1)
+    with watching(served.url, "ada") as viewer:
+        viewer.wait_for_task(task_id, status="failed")
+    with pytest.raises(TaskAlreadyFinished):
+        client.heartbeat_task(task_id)
+    lost = client.get_task_status(task_id)
+    assert lost is not None
+    assert lost.error is not None
+    assert lost.error.code == "worker_lost"
 
 
 def test_a_key_may_do_what_its_scopes_say(served: Remote, key_file: Path) -> None:

@@ -89,6 +89,8 @@ def test_all_functions_of_operations_are_there_and_work(client: Client, server: 
     assert client.cancel_task("b", done=True).status is TaskStatus.CANCELLED
     assert [made.message for made in client.update_many([("c", "one"), ("d", "two")])] == ["one", "two"]  # type: ignore[union-attr]
     assert client.append_output("c", "é\n") == 3
+    assert client.heartbeat_task("c", 5).task_id == "c"
+    assert stored(server, "c").info.lease == 5
     page = client.list_tasks("ada", limit=3)
     assert [task.task_id for task in page] == ["d", "c", "b"]
     assert [task.task_id for task in client.list_tasks("ada", before=page.next)] == ["a"]

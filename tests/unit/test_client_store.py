@@ -56,6 +56,8 @@ def test_a_life_of_a_task(client: Client, registry: RedisRegistry) -> None:
     for _ in range(1000):
         client.update_task_progress("t", advance=0.05)
     client.append_output("t", "é\n")
+    client.heartbeat_task("t", 5)
+    assert stored(registry, "t").info.lease == 5
     done = client.complete_task("t", {"n": 1})
     assert done.as_dict() == stored(registry, "t").as_dict()
     assert done.current == pytest.approx(50)
