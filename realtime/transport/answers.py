@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from flask import Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 
 from .. import keys
 from ..errors import (
@@ -38,6 +38,7 @@ def resource(handlers: Mapping[str, Handler], check: Callable[[], None] | None) 
 
     def view(**arguments: str) -> Response:
         try:
+            _check_query()
             if check is not None:
                 check()
             handler = handlers.get("GET" if request.method == "HEAD" else request.method)
@@ -58,6 +59,16 @@ def resource(handlers: Mapping[str, Handler], check: Callable[[], None] | None) 
             return _failed(error)
 
     return view
+
+
+def _check_query() -> None:
+    """Raise `BadRequest` for bytes that are no text: whoever read a parameter would fail, with a traceback in the log
+    for each request of anybody."""
+    if not request.query_string.isascii():
+        try:
+            request.query_string.decode()
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"The query is not UTF-8: {error.reason} at byte {error.start}.") from None
 
 
 def bearer() -> str:

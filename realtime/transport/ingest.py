@@ -23,7 +23,15 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from .. import values
 from ..config import Config
-from ..errors import InvalidType, InvalidValue, RealtimeError, RegistryUnavailable, TaskNotFound, Unauthenticated
+from ..errors import (
+    InvalidType,
+    InvalidValue,
+    RealtimeError,
+    RegistryUnavailable,
+    TaskExists,
+    TaskNotFound,
+    Unauthenticated,
+)
 from ..keys import Keys, WorkerGrant
 from ..operations import NOBODY, Operations
 from ..registry.base import Registry
@@ -54,6 +62,9 @@ log = logging.getLogger("realtime")
 #: What an operation comes to: a status, and what it is about (a task, or where a stream ends).
 _Outcome = tuple[int, Task | dict[str, Any]]
 _MINIMAL: Final = "return=minimal"
+#: Bytes of whole snapshots in the answer to a batch; the tasks that find no room are shown as `_minimal` does. A few
+#: bytes are enough to ask for the 256 KiB of a result, and a batch may ask 1,000 times.
+MAX_SNAPSHOTS: Final = 32 * 1024 * 1024
 
 
 class Ingest:
@@ -140,7 +151,10 @@ class Ingest:
             total=given.total, unit=given.unit, metadata=given.metadata, cancellable=bool(given.cancellable),
             groups=groups, exist_ok=bool(given.exist_ok), **more,
         )  # fmt: skip
-        return (201 if self._creating.new else 200), task
+        new = self._creating.new
+        if not new and not grant.may_view(task):  # nobody's, as the one asked for, but of other groups
+            raise TaskExists(task.task_id)
+        return (201 if new else 200), task
 
     def _created(self, status: int, task: Task | dict[str, Any]) -> Response:
         response = _shown(status, task)
@@ -216,10 +230,12 @@ class Ingest:
             except Exception:
                 log.exception("An operation of a batch failed.")
                 results.append({"status": 500, "error": answers.FAILED})
-        shown = _minimal if _wants_minimal() else _whole
+        room = 0 if _wants_minimal() else MAX_SNAPSHOTS
         for result in results:
             if "task" in result:
-                result["task"] = shown(result["task"])
+                whole = result["task"].encode() if room > 0 else b""
+                room -= len(whole)
+                result["task"] = msgspec.Raw(whole) if whole and room >= 0 else _minimal(result["task"])
         return _preferring(json({"results": results}))
 
     def _told(self, what: Task | dict[str, Any]) -> dict[str, Any]:
@@ -272,8 +288,8 @@ class Ingest:
     def _fingerprint(self) -> bytes:
         """All that a request asks for."""
         parts = (
-            request.method, request.full_path, request.headers.get("If-Match", ""), request.headers.get("Prefer", ""),
-            request.mimetype,
+            request.method, request.path, request.query_string, request.headers.get("If-Match", ""),
+            request.headers.get("Prefer", ""), request.mimetype,
         )  # fmt: skip
         seen = hashlib.sha256(msgspec.json.encode(parts))
         seen.update(content_of(request, self._max_body))
@@ -328,10 +344,6 @@ def _shown(status: int, what: Task | dict[str, Any]) -> Response:
         response = json(what)
     response.status_code = status
     return response
-
-
-def _whole(task: Task) -> Any:
-    return msgspec.Raw(task.encode())
 
 
 def _minimal(task: Task) -> dict[str, Any]:

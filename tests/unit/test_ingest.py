@@ -22,7 +22,7 @@ from realtime.keys import Keys
 from realtime.registry.leases import WORKER_LOST
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import Task
-from realtime.transport import http
+from realtime.transport import http, ingest
 from realtime.transport.commands import Commands
 from realtime.transport.idempotency import MAX_ANSWERS, Answer, Idempotency
 from realtime.transport.ingest import Ingest
@@ -513,6 +513,32 @@ class TestKeys:
         assert told(site.send("GET", "/tasks?user_id=bob", key=key)) == (403, "insufficient_scope")
         assert site.send("POST", "/tasks", {"user_id": "ann"}, key=key).status_code == 201
 
+    def test_a_key_bound_to_a_group_is_shown_no_task_of_another(self, site: Site) -> None:
+        """Nobody owns either task, so that the owner alone would make them the same one."""
+        site.send("POST", "/tasks", {"user_id": None, "task_id": "a", "groups": ["b"], "message": "secret"})
+        key = site.make_key(*keys.ACTIONS, "group:a")
+        body = {"user_id": None, "task_id": "a", "groups": ["a"], "exist_ok": True}
+        answer = site.send("POST", "/tasks", body, key=key)
+        assert told(answer) == (409, "exists")
+        assert b"secret" not in answer.data
+        batch = told(site.send("POST", "/batch", {"operations": [{"op": "create", **body}]}, key=key))
+        assert [result["error"]["code"] for result in batch["results"]] == ["exists"]
+        own = {**body, "task_id": "own"}
+        assert [site.send("POST", "/tasks", own, key=key).status_code for _ in range(2)] == [201, 200]
+
+    @pytest.mark.parametrize(("method", "path", "body"), [*ADDRESSES, ("GET", "/tasks", None), ("GET", "/nil", None)])
+    def test_a_query_that_is_no_text(
+        self, site: Site, caplog: pytest.LogCaptureFixture, method: str, path: str, body: Any
+    ) -> None:
+        """It is refused, whoever asks, and nothing is logged."""
+        site.task()
+        for headers in ({}, {"Idempotency-Key": "k"}):
+            answer = site.send(method, path, body, headers=headers, QUERY_STRING="x=\xff")
+            assert told(answer) == (400, "bad_request")
+        assert site.now().percent is None
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+        assert site.send(method, path, body, QUERY_STRING="user_id=\xc3\xa9").status_code != 400
+
     @pytest.mark.parametrize(("method", "path", "body"), [*ADDRESSES, ("GET", "/tasks/a", {})])
     def test_off_without_a_source_of_keys(self, tmp_path: Path, method: str, path: str, body: Any) -> None:
         """Its addresses are not found; viewers' are as ever."""
@@ -788,6 +814,17 @@ class TestBatch:
         assert len(told(site.send("POST", "/batch", {"operations": [one] * MAX_OPERATIONS}))["results"]) == 1_000
         assert site.now().current == 1_000
         assert told(site.form("POST", "/batch", "operations=1"))[0] == 415
+
+    def test_the_bound_on_what_is_shown(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A result is long and asking for it is short: beyond the bound tasks are shown briefly."""
+        site.task()
+        size = len(site.operations.complete_task("a", "x" * 10_000).encode())
+        monkeypatch.setattr(ingest, "MAX_SNAPSHOTS", 3 * size + 1_000)
+        answer = site.send("POST", "/batch", {"operations": [{"op": "complete", "task_id": "a"}] * 100})
+        assert len(answer.data) < 3 * size + 100 * 250
+        shown = [result["task"] for result in told(answer)["results"]]
+        assert [task.get("result") is not None for task in shown] == [True] * 3 + [False] * 97
+        assert {(task["task_id"], task["status"]) for task in shown} == {("a", "completed")}
 
     def test_a_store_that_is_away_is_asked_once(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each would wait for it in vain."""
