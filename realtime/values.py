@@ -46,6 +46,11 @@ def task_id(value: object, field: str = "task_id") -> str:
     return _id(value, field)
 
 
+def is_task_id(text: str) -> bool:
+    """Whether a task can have that id."""
+    return _ID.fullmatch(text) is not None
+
+
 def groups(value: object, field: str = "groups", most: int = MAX_GROUPS) -> tuple[str, ...]:
     """Group ids, each as a task id, the same one once; a task has at most 8."""
     if isinstance(value, str | bytes) or not isinstance(value, Collection):

@@ -34,10 +34,10 @@ class StoreTransport(Transport):
     """See the module. ``open`` makes the registry; nothing is connected before the first request."""
 
     def __init__(self, url: str, open: Callable[[], Registry]) -> None:
+        self._open = open
+        self._registry = open()  # first: it refuses what cannot be split, without showing it
         parts = urlsplit(url)
         self._name = f"The store at {parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # without user and password
-        self._open = open
-        self._registry = open()
 
     @property
     def name(self) -> str:

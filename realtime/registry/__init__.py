@@ -28,7 +28,7 @@ def open_registry(config: Config, folder: Path | None = None) -> Registry:
         return MemoryRegistry(**settings)
     if config.registry.startswith("sqlite:"):
         return SqliteRegistry((folder or Path.cwd()) / _path(config.registry), **settings)
-    scheme = config.registry.partition("://")[0]  # never the whole address: it may hold a password
+    scheme, colon, _ = config.registry.partition("://")  # never the whole address: it may hold a password
     if scheme in schemes.REDIS:
         try:
             from .redis import RedisRegistry  # late: redis-py is an extra
@@ -38,8 +38,9 @@ def open_registry(config: Config, folder: Path | None = None) -> Registry:
                 "pip install 'realtime-progress[redis]'"
             ) from error
         return RedisRegistry(config.registry, **settings)
+    said = f"begins with {scheme!r}" if colon else "has no ://"
     raise ConfigError(
-        f"REALTIME_REGISTRY begins with {scheme!r}; it may be memory://, sqlite:///path, or an address that begins "
+        f"REALTIME_REGISTRY {said}; it may be memory://, sqlite:///path, or an address that begins "
         f"with {', '.join(schemes.REDIS)}."
     )
 

@@ -34,6 +34,13 @@ def pages(
             return found
 
 
+@pytest.mark.parametrize("task_id", ["\ud800", "a}:out", "a\n", "", "a" * 129, "/a", "\x00"])
+def test_what_no_task_can_be_called_is_no_task(registry: Registry, create: Create, task_id: str) -> None:
+    """Viewers may ask for anything that JSON can say."""
+    create("a")
+    assert registry.get(task_id) is None
+
+
 def test_a_list_is_newest_first_in_pages(registry: Registry, create: Create) -> None:
     """The order is that of creation, also within one microsecond; the last page has no next."""
     for number in range(7):

@@ -105,6 +105,10 @@ def test_an_address_of_sentinels_names_a_service(scheme: str) -> None:
         "redis://u:secret@h?timeout=61",
         "redis://u:secret@h?timeout=nan",
         "nowhere://u:secret@h",
+        "u:secret@h:6379",
+        "redis:u:secret@h",
+        "redis://u:secret@[h",
+        "redis://u:secret\uff1f@h",
     ],
 )
 def test_a_wrong_address_is_refused_without_its_password(url: str) -> None:

@@ -178,7 +178,10 @@ def _source(name: str) -> str:
 
 def _client(url: str, timeout: float, greet: Callable[[Any], None]) -> tuple[Any, str, int, float]:
     """The client of an address, its prefix, its database, and its time limit. Raises `ConfigError`."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose texts may quote the password
+        raise ConfigError("REALTIME_REGISTRY is no address of a task store.") from None
     scheme = parts.scheme.replace("valkey", "redis")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     prefix = query.pop("prefix", "rt")

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ...task import Task
+from ...values import is_task_id
 from .codec import decode
 from .link import Link
 
@@ -52,7 +53,8 @@ class Records:
 
     def _read(self, task_ids: Collection[str]) -> dict[str, Known]:
         found: dict[str, Known] = {}
-        every = list(task_ids)
+        # What no task can be called is not asked for: not all of it could even be sent.
+        every = list(filter(is_task_id, task_ids))
         for start in range(0, len(every), _BATCH):
             batch = every[start : start + _BATCH]
             answers = self._link.ask(*(("HMGET", self._link.keys.task(one), *_FIELDS) for one in batch))
