@@ -147,6 +147,11 @@ def parse(kind: type[_T], message: Any) -> _T:
         value = getattr(request, field, ())
         if len(value) > bound:
             raise InvalidValue(field, f"{len(value)} entries; at most {bound} are taken in one message")
+    if request is not message:  # else it has come out of UTF-8
+        try:
+            msgspec.json.encode(request)  # ids are told back: that must not fail when all else is done
+        except UnicodeEncodeError:
+            raise InvalidValue("message", "a text has a lone surrogate; UTF-8 cannot carry it") from None
     return request
 
 

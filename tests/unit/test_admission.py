@@ -13,7 +13,7 @@ from werkzeug.test import EnvironBuilder
 
 from realtime import Realtime
 from realtime.errors import InvalidValue
-from realtime.protocol import ConnectAuth, parse
+from realtime.protocol import ConnectAuth, SubscribeRequest, TaskRequest, parse
 
 
 @pytest.fixture
@@ -112,3 +112,18 @@ def test_a_viewer_that_is_upgraded_while_its_snapshot_is_read_is_told_on(
     assert viewer.outbox is later
     assert former.empty()
     assert not later.empty()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (ConnectAuth, {"cursors": {"\ud800": 1}}),
+        (SubscribeRequest, {"task_ids": ["\ud800"]}),
+        (SubscribeRequest, {"task_ids": [], "outputs": {"a": {"\udfff": 0}}}),
+        (TaskRequest, {"task_id": "a\ud800"}),
+    ],
+)
+def test_what_could_not_be_told_back_is_refused(kind: Any, message: Any) -> None:
+    """JSON can say half a character, UTF-8 cannot: the answer that names the id would fail, with a traceback."""
+    with pytest.raises(InvalidValue, match="surrogate"):
+        parse(kind, message)
