@@ -234,6 +234,21 @@ class Gap:
         self._server.wait_until(lambda: self._server.feed.reachable)
 
 
+class Sweeping(Server):
+    """Tells of its sweeps, too: there is one with each question to the store."""
+
+    def _sweep(self) -> None:
+        super()._sweep()
+        self._note([], None, "sweep")
+
+
+def test_who_follows_no_room_hears_that_the_store_is_there(opened: contextlib.ExitStack, url: str) -> None:
+    """Before the first viewer and after the last one each answer counts: the store is not taken to be away."""
+    server = opened.enter_context(contextlib.closing(Sweeping(url, timeout=0.8)))
+    server.wait_until(lambda: server.told.count("sweep") >= 3)
+    assert server.reaches == []
+
+
 def test_a_gap_is_made_up_for(server: Server, worker: RedisRegistry) -> None:
     """What changed, ended, came, came and ended, and left while nothing was heard, is announced once it is heard
     again, and said to be new if it is; what did not change is not."""

@@ -202,7 +202,9 @@ class Feed:
                         busy = False
                         break
                     heard = time.monotonic()
-                    kind, *rest = connection.read_response(timeout=self._timeout)
+                    answer = connection.read_response(timeout=self._timeout)
+                    # As long as it follows no room, a PING is answered as any command is: with the one word.
+                    kind, *rest = answer if isinstance(answer, list) else [answer.lower()]
                     if kind == b"message":
                         self._read(rest[1])
                     elif kind == b"subscribe":
