@@ -97,15 +97,21 @@ main.add_command(keys)
     "--grace", type=click.FloatRange(0, 3600), default=10.0, show_default=True,
     help="Seconds from a request to stop (SIGTERM) to SIGKILL.",
 )  # fmt: skip
+@click.option(
+    "--lease", type=click.FloatRange(1, 86_400), default=30.0, show_default=True,
+    help="Seconds without a sign of life of this program after which the task fails.",
+)  # fmt: skip
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(url: str, user: str, name: str | None, task_id: str | None, grace: float, command: tuple[str, ...]) -> None:
+def run(
+    url: str, user: str, name: str | None, task_id: str | None, grace: float, lease: float, command: tuple[str, ...]
+) -> None:
     """Run COMMAND as a task: its output, exit code, and a Cancel button that stops it.
 
     The worker key is read from REALTIME_KEY. With --, options of the command are its own. The exit code is that of the
     command; 125 if the server could not be told of the task, which is not run then.
     """
     try:
-        with Client(url) as client:
+        with Client(url, lease=lease) as client:
             environ = {**os.environ, "REALTIME_URL": url}
             code = run_command(client, command, user_id=user, name=name, task_id=task_id, grace=grace, environ=environ)
     except RealtimeError as error:

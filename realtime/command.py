@@ -2,7 +2,8 @@
 
 What the command writes goes where it would have gone, and to the task's output: ``output`` is its standard output,
 ``stderr`` the other one. The exit code is the command's. Whatever happens to the server meanwhile, the command is left
-in peace: it is what matters, and the page is told as well as can be.
+in peace: it is what matters, and the page is told as well as can be. A lease holds the task: when this program is
+killed, the task fails.
 
 The command leads a process group of its own, so that a signal reaches all that it has started. SIGTERM, SIGINT and
 SIGHUP are passed on to it; a request to stop is a SIGTERM, and ``grace`` seconds later a SIGKILL.
@@ -57,6 +58,8 @@ def run(
             cancellable=True,
         )  # fmt: skip
         wrapped = _Wrapped(client, task.task_id, grace)
+        if client.heart is not None:  # to the end of this process
+            client.heart.hold(task.task_id)
         try:
             wrapped.start(command, {**(os.environ if environ is None else environ), "REALTIME_TASK_ID": task.task_id})
         except OSError as error:

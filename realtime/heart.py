@@ -47,6 +47,8 @@ class Heart:
 
     def release(self, task_id: str) -> None:
         """As often as `hold`: then no more. The task has ended, or somebody else goes on with it."""
+        if self._pid != os.getpid():  # it was the parent that has held it, and whose lock this is
+            return
         with self._lock:
             held = self._held.pop(task_id, 0) - 1
             if held > 0:

@@ -13,6 +13,7 @@ from .. import values
 from ..config import Config
 from ..errors import InvalidValue
 from ..handle import Handle, track
+from ..heart import Heart
 from ..operations import ANYBODY, NOBODY, Operations, TaskId, UserId, Word
 from ..registry import open_registry, schemes
 from ..registry.base import Registry
@@ -36,7 +37,8 @@ class Client(Operations):
     in `REALTIME_REGISTRY`), without a key. Both are read from ``REALTIME_URL`` and ``REALTIME_KEY`` where omitted.
     ``timeout`` is in seconds, of one answer; ``interval`` too, between two writes of one task's progress; ``max_tasks``
     is how many tasks, and ``max_bytes`` how many bytes of output and of ends, may wait for a server that is away.
-    ``ssl_context`` is for a certificate authority of one's own. Raises `ConfigError`.
+    The tasks of blocks and tracked loops are held by a ``lease`` of so many seconds (1 to 86,400; None: not at all), as
+    `heartbeat_task` does it. ``ssl_context`` is for a certificate authority of one's own. Raises `ConfigError`.
 
     An update returns at once, with the newest state as far as it is known here; its version is not final. What others
     did to the task (a request to stop, an end) is known from the answers to what is sent, twenty times a second; after
@@ -57,10 +59,13 @@ class Client(Operations):
         interval: float = 0.05,
         max_tasks: int = 10_000,
         max_bytes: int = 8 * 1024 * 1024,
+        lease: float | None = 30.0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        for name, value, low, high in (("timeout", timeout, 0.1, 300.0), ("interval", interval, 0.0, 10.0)):
-            if not low <= values.number(name, value) <= high:
+        for name, value, low, high in (
+            ("timeout", timeout, 0.1, 300.0), ("interval", interval, 0.0, 10.0), ("lease", lease, 1.0, 86_400.0),
+        ):  # fmt: skip
+            if value is not None and not low <= values.number(name, value) <= high:
                 raise InvalidValue(name, f"{value}; it may be {low:g} to {high:g} seconds")
         # The limits are the server's where it has the same environment; what it takes less of, it refuses itself.
         config = Config.from_mapping({}, os.environ)
@@ -77,6 +82,7 @@ class Client(Operations):
         self._remote.watched = lambda task: not task.finished and transport.watched(task.task_id) is not False
         # `Operations` calls of a registry what `RemoteRegistry` has, and nothing else.
         super().__init__(cast(Registry, self._remote), config, lambda: None)
+        self.heart = None if lease is None else Heart(self._remote.beat, lease)
 
     def __repr__(self) -> str:
         return f"<Client of {self._remote.name}>"
@@ -127,7 +133,9 @@ class Client(Operations):
 
     def _working(self) -> Operations:
         """For handles: they look at the newest state that is known here, and do not ask at each look."""
-        return Operations(self.registry, self.config, lambda: None)
+        working = Operations(self.registry, self.config, lambda: None)
+        working.heart = self.heart
+        return working
 
     # Of a client alone.
 

@@ -198,6 +198,18 @@ class Conflator:
         self.wake()
         return task
 
+    def beat(self, task_id: str, lease: float) -> None:
+        """Have a heartbeat sent in the task's turn; none while the one before has no answer. Raises `Full`."""
+        with self._lock:
+            entry = self._entries.get(task_id) or self._enter(task_id)
+            if entry.beating or entry.task.finished:
+                return
+            entry.beating = True
+            entry.waiting.put(Call("heartbeat", task_id, (lease,)))
+            wake = not entry.ready and self._line_up(entry)
+        if wake:
+            self.wake()
+
     def ask(self, call: Call) -> None:
         """Have something read at once, after all that waits for its task has been sent."""
         with self._lock:
@@ -336,9 +348,11 @@ class Conflator:
             entry.unsent[stream] -= len(data)
             if isinstance(answer, int):
                 entry.ends[stream] = answer + entry.unsent[stream]
+        if call.verb == "heartbeat":
+            entry.beating = False
         if isinstance(answer, RealtimeError):
             entry.heard = float("-inf")
-            if not call.claimed and call.verb not in ENDS:
+            if not call.claimed and call.verb not in ENDS and not entry.ignores(call, answer):
                 entry.problem = answer
             if call.verb in ENDS or call.verb == "create":  # it is not what was thought: ask anew
                 entry.task = unknown(call.task_id, self._clock())

@@ -8,6 +8,7 @@ end goes on being tried for as long as the process lives, everything else is giv
 from __future__ import annotations
 
 import builtins
+import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
@@ -104,6 +105,11 @@ class RemoteRegistry:
         except Full:
             raise RegistryUnavailable(f"{self.name}: so much waits to be sent that no more is taken.") from None
 
+    def beat(self, task_id: str, lease: float) -> None:
+        """As `heartbeat`, without waiting for the answer: what is refused is raised at the next call for the task."""
+        with contextlib.suppress(Full):  # all that waits is for a server that is away, and hears nobody
+            self._conflator.beat(task_id, lease)
+
     # Sent at once, and waited for.
 
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
@@ -116,6 +122,10 @@ class RemoteRegistry:
             return known
         started: Task = self._do(Call("start", task_id, ()))
         return started
+
+    def heartbeat(self, task_id: str, lease: float) -> Task:
+        alive: Task = self._do(Call("heartbeat", task_id, (lease,)))
+        return alive
 
     def complete(self, task_id: str, result: bytes | None) -> Task:
         return self._end(Call("complete", task_id, (result,), len(result or b"")), COMPLETED, result=result)

@@ -108,6 +108,7 @@ _OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "update": _update,
     "append_output": lambda stream, data: {"op": "output", "stream": stream, "text": data.decode()},
     "start": lambda: {"op": "start"},
+    "heartbeat": lambda lease: {"op": "heartbeat", "lease": lease},
     "complete": lambda result: {"op": "complete", "result": _raw(result)},
     "fail": _fail,
     "cancel": lambda: {"op": "cancel", "done": True},

@@ -176,6 +176,7 @@ def _create(operations: Operations, task_id: str, given: dict[str, Any]) -> Any:
 _FUNCTIONS: dict[str, Any] = {
     "create": _create,
     "update": lambda operations, task_id, given: operations.update_task_progress(task_id, **given),
+    "heartbeat": lambda operations, task_id, given: operations.heartbeat_task(task_id, given["lease"]),
     "start": lambda operations, task_id, given: operations.start_task(task_id),
     "complete": lambda operations, task_id, given: operations.complete_task(task_id, given.get("result")),
     "fail": lambda operations, task_id, given: operations.fail_task(task_id, **given),

@@ -203,6 +203,7 @@ def test_a_request_to_stop_reaches_the_job_at_its_next_word(client: Client, serv
 
     def quiet() -> None:
         with client.progress(user_id="ada", task_id="u") as task:
+            client.flush(LONG)
             client._conflator._entries["u"].heard = float("-inf")  # as after a quiet time
             server.operations.cancel_task("u")
             task.update("first word")
@@ -217,6 +218,7 @@ def test_a_job_that_only_looks_hears_of_a_request_to_stop(client: Client, server
     """What is known here is good for half a second; then the server is asked."""
     with client.progress(user_id="ada", task_id="t") as task:
         assert not task.cancelled
+        client.flush(LONG)
         server.operations.cancel_task("t")
         client._conflator._entries["t"].heard = float("-inf")
         assert task.cancelled

@@ -1,0 +1,160 @@
+"""Workers in processes of their own that die, or are stopped for longer than their lease: over HTTP and Redis."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from realtime import keys
+from support import remote
+from support.process import StartServer
+from support.remote import PATIENCE, Remote, wait_until
+from support.stores import StoreServer
+from support.viewer import Viewer, watching
+
+#: A job that holds its task and says nothing, until it is given a line; then it speaks, until it must not any more.
+WORKER = """
+import sys
+from realtime.client import Client
+from realtime.errors import TaskAlreadyFinished
+
+def refusal(function):
+    try:
+        function()
+    except TaskAlreadyFinished as late:
+        return late.status
+
+def work():
+    with client.progress(user_id="ada", task_id="held", message="waiting") as task:
+        sys.stdin.readline()
+        while True:
+            task.update("speaking")
+
+client = Client(sys.argv[1], sys.argv[2] or None, lease=2)
+print(refusal(work), refusal(lambda: client.complete_task("held")))
+print(refusal(lambda: client.heartbeat_task("held")))
+client.close()
+"""
+
+
+class Place:
+    """Where workers report: the server's pages, and the arguments that bring a worker there."""
+
+    def __init__(self, server: Remote, url: str, key: str) -> None:
+        self.server = server
+        self.url = url
+        self.key = key
+
+    def work(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", WORKER, self.url, self.key], env={**os.environ, **remote.environment()},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return tmp_path / "keys.json"
+
+
+@pytest.fixture
+def key(key_file: Path) -> str:
+    return keys.create(key_file, ["create", "report", "read", "control"])[0]
+
+
+@pytest.fixture
+def served(server_process: StartServer, key_file: Path, key: str) -> Place:
+    server = remote.start(server_process, remote.serve("plain:app"), FLASK_REALTIME_WORKER_KEYS=str(key_file))
+    return Place(server, server.url, key)
+
+
+@pytest.fixture
+def shared(server_process: StartServer) -> Iterator[Place]:
+    store = StoreServer("redis")
+    store.start()
+    try:
+        server = remote.start(server_process, remote.serve("plain:app"), FLASK_REALTIME_REGISTRY=store.url)
+        yield Place(server, store.url, "")
+    finally:
+        store.remove()
+
+
+@pytest.fixture(params=["served", "shared"])
+def place(request: pytest.FixtureRequest) -> Place:
+    made: Place = request.getfixturevalue(request.param)
+    return made
+
+
+def outlive(viewer: Viewer, lease: float) -> None:
+    """Let more than a lease go by, in which the worker says nothing but that it is alive."""
+    begun = time.monotonic()
+    wait_until(time.monotonic, lambda now: now > begun + 1.5 * lease)
+    assert viewer.tasks["held"]["status"] == "processing"
+
+
+def test_a_worker_that_is_killed_is_lost(place: Place) -> None:
+    """It lives by heartbeats alone; then its task stalls and fails, while somebody looks."""
+    with watching(place.server.url, "ada") as viewer:
+        worker = place.work()
+        try:
+            viewer.wait_for_task("held", message="waiting")
+            outlive(viewer, 2)
+            worker.send_signal(signal.SIGKILL)
+            end = viewer.wait_for_task("held", status="failed")
+        finally:
+            worker.kill()
+            worker.communicate()
+        assert (end["error"]["code"], end["error"]["retryable"]) == ("worker_lost", True)
+        assert any(payload["stalled_since"] for _, payload in viewer.heard_of("held"))
+
+
+def test_a_worker_that_was_stopped_for_too_long_is_refused(place: Place) -> None:
+    """Its updates, its end and its heartbeats; it goes out of its block and ends well."""
+    with watching(place.server.url, "ada") as viewer:
+        worker = place.work()
+        try:
+            viewer.wait_for_task("held", message="waiting")
+            worker.send_signal(signal.SIGSTOP)
+            end = viewer.wait_for_task("held", status="failed")
+            worker.send_signal(signal.SIGCONT)
+            out, _ = worker.communicate("go on\n", timeout=PATIENCE)
+        finally:
+            worker.kill()
+            worker.communicate()
+        assert out.split() == ["failed"] * 3
+        assert worker.returncode == 0
+        assert viewer.tasks["held"] == end
+
+
+def test_a_command_whose_program_is_killed_is_lost(served: Place) -> None:
+    """``realtime run`` holds its task by a lease, too."""
+    run = subprocess.Popen(
+        remote.realtime(
+            "run", "--url", served.url, "--user", "ada", "--task-id", "held", "--lease", "2", "--",
+            "sh", "-c", "echo $$; exec sleep 600",
+        ),
+        env={**os.environ, "PYTHONWARNINGS": "ignore", "REALTIME_KEY": served.key},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    stop: Callable[[], None] = run.kill
+    with watching(served.server.url, "ada") as viewer:
+        try:
+            assert run.stdout is not None
+            command = int(run.stdout.readline())
+            stop = lambda: os.kill(command, signal.SIGKILL)  # noqa: E731
+            viewer.wait_for_task("held", message="Running")
+            outlive(viewer, 2)
+            run.kill()
+            end = viewer.wait_for_task("held", status="failed")
+        finally:
+            run.kill()
+            stop()
+            run.communicate()
+        assert end["error"]["code"] == "worker_lost"
