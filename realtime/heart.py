@@ -13,17 +13,28 @@ import os
 import threading
 from collections.abc import Callable
 
-from .errors import RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
+from .errors import RealtimeError, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
 
 log = logging.getLogger("realtime")
 
 
 class Heart:
-    """``beat`` is given a task id and the ``lease`` in seconds: `Registry.heartbeat`."""
+    """``beat`` is given a task id and the ``lease`` in seconds: `Registry.heartbeat`. ``first`` is called for the first
+    beat in its place, where ``beat`` does not wait until the lease is there.
+    """
 
-    def __init__(self, beat: Callable[[str, float], object], lease: float) -> None:
+    def __init__(
+        self,
+        beat: Callable[[str, float], object],
+        lease: float,
+        *,
+        first: Callable[[str, float], object] | None = None,
+    ) -> None:
         self._beat = beat
+        self._first = first
         self._lease = lease
+        #: Whether a refusal has been told of.
+        self._told = False
         self._begin()
 
     def _begin(self) -> None:
@@ -41,9 +52,13 @@ class Heart:
         with self._lock:
             self._held[task_id] = self._held.get(task_id, 0) + 1
             start, self._running = not self._running, True
-        self._beat_once(task_id)
-        if start:
-            threading.Thread(target=self._run, name="realtime-heart", daemon=True).start()
+        try:
+            if start:
+                threading.Thread(target=self._run, name="realtime-heart", daemon=True).start()
+            self._beat_once(task_id, self._first or self._beat)
+        except BaseException:  # a Ctrl-C while it waits: the block is not entered, and nobody would release it
+            self.release(task_id)
+            raise
 
     def release(self, task_id: str) -> None:
         """As often as `hold`: then no more. The task has ended, or somebody else goes on with it."""
@@ -63,11 +78,15 @@ class Heart:
                     self._running = False
                     return
             for task_id in held:
-                self._beat_once(task_id)
+                self._beat_once(task_id, self._beat)
 
-    def _beat_once(self, task_id: str) -> None:
+    def _beat_once(self, task_id: str, beat: Callable[[str, float], object]) -> None:
         try:
             with contextlib.suppress(TaskNotFound, TaskAlreadyFinished, RegistryUnavailable):
-                self._beat(task_id, self._lease)
+                beat(task_id, self._lease)
+        except RealtimeError as refusal:  # by a server that knows no leases: of each task it would say the same
+            told, self._told = self._told, True
+            if not told:
+                log.warning("Signs of life are refused; whether this process lives is not seen: %s", refusal)
         except Exception:
             log.exception("A sign of life of the task %s could not be given.", task_id)

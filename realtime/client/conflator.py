@@ -354,6 +354,8 @@ class Conflator:
             entry.heard = float("-inf")
             if not call.claimed and call.verb not in ENDS and not entry.ignores(call, answer):
                 entry.problem = answer
+            if call.claimed and call.verb in ENDS:  # that was the next call, and raises this
+                entry.problem = None
             if call.verb in ENDS or call.verb == "create":  # it is not what was thought: ask anew
                 entry.task = unknown(call.task_id, self._clock())
             if not entry.waiting and not entry.out and entry.problem is None:

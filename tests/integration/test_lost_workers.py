@@ -19,7 +19,8 @@ from support.remote import PATIENCE, Remote, wait_until
 from support.stores import StoreServer
 from support.viewer import Viewer, watching
 
-#: A job that holds its task and says nothing, until it is given a line; then it speaks, until it must not any more.
+#: A job that holds its task, says so, and is silent until it is given a line; then it speaks, until it must not any
+#: more.
 WORKER = """
 import sys
 from realtime.client import Client
@@ -33,6 +34,7 @@ def refusal(function):
 
 def work():
     with client.progress(user_id="ada", task_id="held", message="waiting") as task:
+        print("in the block", flush=True)
         sys.stdin.readline()
         while True:
             task.update("speaking")
@@ -92,6 +94,12 @@ def place(request: pytest.FixtureRequest) -> Place:
     return made
 
 
+def wait_for_block(worker: subprocess.Popen[str]) -> None:
+    """Until the worker is in its block: from there on its task is held, whatever becomes of it."""
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "in the block\n"
+
+
 def outlive(viewer: Viewer, lease: float) -> None:
     """Let more than a lease go by, in which the worker says nothing but that it is alive."""
     begun = time.monotonic()
@@ -104,6 +112,7 @@ def test_a_worker_that_is_killed_is_lost(place: Place) -> None:
     with watching(place.server.url, "ada") as viewer:
         worker = place.work()
         try:
+            wait_for_block(worker)
             viewer.wait_for_task("held", message="waiting")
             outlive(viewer, 2)
             worker.send_signal(signal.SIGKILL)
@@ -120,7 +129,7 @@ def test_a_worker_that_was_stopped_for_too_long_is_refused(place: Place) -> None
     with watching(place.server.url, "ada") as viewer:
         worker = place.work()
         try:
-            viewer.wait_for_task("held", message="waiting")
+            wait_for_block(worker)
             worker.send_signal(signal.SIGSTOP)
             end = viewer.wait_for_task("held", status="failed")
             worker.send_signal(signal.SIGCONT)

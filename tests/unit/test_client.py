@@ -32,6 +32,7 @@ from realtime.errors import (
 from realtime.extension import Realtime
 from realtime.operations import NOBODY, Operations
 from realtime.task import Task, TaskStatus
+from support import worker_server
 from support.tools import ROOT
 from support.worker_server import KEY, WorkerServer
 
@@ -203,7 +204,6 @@ def test_a_request_to_stop_reaches_the_job_at_its_next_word(client: Client, serv
 
     def quiet() -> None:
         with client.progress(user_id="ada", task_id="u") as task:
-            client.flush(LONG)
             client._conflator._entries["u"].heard = float("-inf")  # as after a quiet time
             server.operations.cancel_task("u")
             task.update("first word")
@@ -218,11 +218,45 @@ def test_a_job_that_only_looks_hears_of_a_request_to_stop(client: Client, server
     """What is known here is good for half a second; then the server is asked."""
     with client.progress(user_id="ada", task_id="t") as task:
         assert not task.cancelled
-        client.flush(LONG)
         server.operations.cancel_task("t")
         client._conflator._entries["t"].heard = float("-inf")
         assert task.cancelled
         task.cancel()
+
+
+def test_a_block_is_held_from_its_first_line_on(client: Client, server: WorkerServer) -> None:
+    """A worker that is killed there is lost: the server has answered the first heartbeat."""
+    with client.progress(user_id="ada", task_id="t"):
+        assert [(beat["task_id"], beat["lease"]) for beat in server.of("heartbeat")] == [("t", 30.0)]
+    for _ in client.track([1], user_id="ada", task_id="u"):
+        assert server.of("heartbeat")[-1]["task_id"] == "u"
+
+
+def test_without_a_lease_nothing_is_held(server: WorkerServer) -> None:
+    """The task of a killed worker stays as it is, as before there were leases."""
+    with Client(server.url, KEY, timeout=LONG, lease=None) as client, client.progress(user_id="ada", task_id="t"):
+        pass
+    assert not server.of("heartbeat")
+    assert stored(server, "t").status is TaskStatus.COMPLETED
+
+
+def test_a_server_that_knows_no_heartbeats_has_its_tasks_all_the_same(
+    client: Client, server: WorkerServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An older one. The log has one line of it, whatever the number of tasks, and no traceback."""
+
+    def refuse(operations: Operations, task_id: str, given: dict[str, Any]) -> Task:
+        raise InvalidValue("op", "is not one of create, update")
+
+    monkeypatch.setitem(worker_server._FUNCTIONS, "heartbeat", refuse)
+    for task_id in ("t", "u"):
+        with client.progress(user_id="ada", task_id=task_id) as task:
+            task.update("working")
+        assert stored(server, task_id).status is TaskStatus.COMPLETED
+    assert len(server.of("heartbeat")) == 2
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert "op: is not one of" in record.getMessage()
 
 
 def test_watched_is_what_the_server_said_last(client: Client, server: WorkerServer) -> None:
@@ -338,11 +372,24 @@ def test_what_is_no_address_or_key_is_refused(url: str, key: str | None, monkeyp
     assert "line" not in str(refused.value)
 
 
-@pytest.mark.parametrize("given", [{"timeout": 0}, {"timeout": 1e9}, {"interval": -1}, {"interval": 11}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"timeout": 0}, {"timeout": 1e9}, {"interval": -1}, {"interval": 11},
+        {"lease": 0.5}, {"lease": 86_401}, {"lease": float("nan")},
+    ],
+)  # fmt: skip
 def test_settings_have_bounds(given: dict[str, Any]) -> None:
     """Each is named."""
     with pytest.raises(InvalidValue, match=next(iter(given))):
         Client("http://127.0.0.1:1", KEY, **given)
+
+
+@pytest.mark.parametrize("lease", [1, 86_400])
+def test_a_lease_of_its_bounds_is_taken(server: WorkerServer, lease: float) -> None:
+    """And said to the server as it was given."""
+    with Client(server.url, KEY, timeout=LONG, lease=lease) as client, client.progress(user_id="ada"):
+        assert server.of("heartbeat")[0]["lease"] == lease
 
 
 def test_the_key_is_in_no_text(client: Client) -> None:

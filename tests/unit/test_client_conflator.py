@@ -220,6 +220,104 @@ def test_an_error_that_somebody_waits_for_is_theirs(server: Server) -> None:
     assert server.update("nobody", advance=1)[1] is not None
 
 
+@pytest.mark.parametrize(
+    ("verb", "args"), [("complete", (None,)), ("fail", (TaskFailure(None, "no", "no", None, None),)), ("cancel", ())]
+)
+def test_an_end_that_is_refused_takes_an_error_that_was_kept_with_it(
+    server: Server, verb: str, args: tuple[Any, ...]
+) -> None:
+    """It was the next call, and has raised; the task is let go of, and not refused once more later."""
+    server.create()
+    server.registry.remove(server.registry.complete("t", None).task_id)
+    server.update(advance=1)
+    server.settle()
+    call = server.end(verb, "t", *args)
+    server.settle()
+    with pytest.raises(TaskNotFound):
+        call.value()
+    assert not server.conflator._entries
+    server.registry.create(NewTask("t"))
+    server.update(message="another of that name")
+    server.settle()
+    assert server.registry.get("t").message == "another of that name"  # type: ignore[union-attr]
+
+
+def test_one_heartbeat_of_a_task_waits_at_a_time(server: Server) -> None:
+    """A server that is away does not find hundreds of them; the next follows the answer."""
+    server.create()
+    for _ in range(3):
+        server.conflator.beat("t", 30.0)
+        server.clock.go(INTERVAL)
+        server.collect()
+    assert [(call.verb, call.args) for call in server.under_way] == [("heartbeat", (30.0,))]
+    server.answer()
+    server.conflator.beat("t", 30.0)
+    server.conflator.beat("t", 30.0)
+    server.settle()
+    assert [call.verb for call in server.made] == ["create", "heartbeat", "heartbeat"]
+
+
+def test_a_heartbeat_rides_with_what_waits(server: Server) -> None:
+    """It goes out at the next tick, behind the update before it, and nobody is woken for it twice."""
+    server.create()
+    server.clock.go(INTERVAL)
+    server.update(advance=1)
+    server.conflator.beat("t", 30.0)
+    server.update(advance=1)
+    server.collect()
+    assert [call.verb for call in server.under_way] == ["update", "heartbeat", "update"]
+
+
+def test_a_heartbeat_that_is_refused_tells_the_next_call(server: Server) -> None:
+    """Whoever was lost hears of it at its next word."""
+    server.create()
+    server.registry.complete("t", None)
+    server.conflator.beat("t", 30.0)
+    server.settle()
+    with pytest.raises(TaskAlreadyFinished):
+        server.update(advance=1)
+
+
+def test_a_heartbeat_after_an_end_is_nobodys_error(server: Server) -> None:
+    """The heart may beat once more while the end is on its way, before it and behind it; nothing stays of the task."""
+    server.create()
+    server.clock.go(INTERVAL)
+    server.conflator.beat("t", 30.0)
+    server.collect()
+    server.registry.complete("t", None)  # by another
+    end = server.end("complete", "t", None)
+    server.conflator.beat("t", 30.0)
+    server.settle()
+    assert end.value().finished
+    assert [call.verb for call in server.made] == ["create", "heartbeat", "complete"]
+    assert isinstance(server.made[1].answer, TaskAlreadyFinished)
+    assert not server.conflator._entries
+
+
+def test_a_server_that_knows_no_heartbeats_is_no_error_of_the_next_call(server: Server) -> None:
+    """A task is reported to it as before."""
+    server.create()
+    server.conflator.beat("t", 30.0)
+    server.clock.go(INTERVAL)
+    server.collect()
+    server.conflator.answered(server.under_way.popleft(), InvalidValue("op", "there is no such operation"))
+    server.update(message="goes on")
+    server.settle()
+    assert server.registry.get("t").message == "goes on"  # type: ignore[union-attr]
+
+
+def test_there_may_be_no_room_for_a_heartbeat() -> None:
+    """Of a task that is not known here; of those that wait there is."""
+    server = Server(max_tasks=1)
+    server.create()
+    server.update(message="waits")
+    with pytest.raises(Full):
+        server.conflator.beat("u", 30.0)
+    server.conflator.beat("t", 30.0)
+    server.settle()
+    assert server.made[-1].verb == "heartbeat"
+
+
 def test_the_record_follows_the_answers_with_what_still_waits(server: Server) -> None:
     """What others did to the task shows, and so does what was said here since."""
     server.create(total=100)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from realtime.errors import RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
+from realtime.errors import InvalidValue, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
 from realtime.heart import Heart
 
 #: Seconds that anything may take.
@@ -58,6 +59,35 @@ def test_the_first_beat_is_made_at_once(beats: Beats) -> None:
     assert not beats.heard.empty()
 
 
+def test_the_first_beat_may_be_another(beats: Beats) -> None:
+    """One that waits until the lease is there; those that follow need not."""
+    first: list[tuple[str, float]] = []
+    beats.heart = Heart(beats._beat, 0.03, first=lambda *given: first.append(given))
+    beats.heart.hold("a")
+    assert first == [("a", 0.03)]
+    assert [beats.next() for _ in range(3)] == ["a"] * 3
+    assert first == [("a", 0.03)]
+
+
+def test_a_first_beat_that_is_interrupted_holds_nothing(beats: Beats) -> None:
+    """Its block is not entered, and nobody would release it; others are held as ever."""
+
+    def interrupted(task_id: str, lease: float) -> None:
+        raise KeyboardInterrupt
+
+    beats.heart._first = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        beats.heart.hold("a")
+    assert not beats.heart._held
+    beats.heart._first = None
+    beats.heart.hold("b")
+    assert "b" in [beats.next() for _ in range(3)]
+    beats.heart.release("b")
+    beats.wait_for_end()
+    beats.heart.hold("c")
+    assert [beats.next() for _ in range(3)] == ["c"] * 3
+
+
 def test_it_beats_for_all_that_it_holds(beats: Beats) -> None:
     """Again and again, on one thread."""
     beats.heart.hold("a")
@@ -103,6 +133,17 @@ def test_a_store_that_is_away_is_tried_again(
     assert caplog.records == []
 
 
+def test_a_refusal_is_told_once(beats: Beats, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that knows no leases says the same of each task: one line, and no traceback."""
+    beats.problem = InvalidValue("op", "there is no such operation")
+    beats.heart.hold("a")
+    beats.heart.hold("b")
+    assert len([beats.next() for _ in range(6)]) == 6
+    (record,) = caplog.records
+    assert "there is no such operation" in record.message
+    assert record.exc_info is None
+
+
 def test_what_nobody_expects_is_logged_and_does_not_stop_it(beats: Beats, caplog: pytest.LogCaptureFixture) -> None:
     """The others go on living."""
     beats.problem = ZeroDivisionError()
@@ -124,3 +165,18 @@ def test_a_forked_child_beats_for_its_own(beats: Beats) -> None:
         os._exit(0 if own == ["b"] * 3 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert "b" not in [beats.next() for _ in range(3)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_leaves_a_block_of_its_parents(beats: Beats) -> None:
+    """The lock may have been held at the fork, for ever; and what was held is held in the parent."""
+    beats.heart.hold("a")
+    beats.heart._lock.acquire()  # as the parent's thread, just then
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        signal.alarm(PATIENCE)
+        beats.heart.release("a")
+        os._exit(0 if beats.heart._held == {"a": 1} else 1)
+    beats.heart._lock.release()
+    assert os.waitpid(child, 0)[1] == 0
+    assert [beats.next() for _ in range(3)] == ["a"] * 3
