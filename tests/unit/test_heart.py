@@ -174,6 +174,7 @@ def test_a_forked_child_leaves_a_block_of_its_parents(beats: Beats) -> None:
     beats.heart._lock.acquire()  # as the parent's thread, just then
     child = os.fork()
     if child == 0:  # pragma: no cover
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # or it would never end, if the lock were taken
         signal.alarm(PATIENCE)
         beats.heart.release("a")
         os._exit(0 if beats.heart._held == {"a": 1} else 1)
