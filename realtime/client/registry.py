@@ -140,10 +140,6 @@ class RemoteRegistry:
         asked: Task = self._do(Call("request_cancel", task_id, ()))
         return asked
 
-    def heartbeat(self, task_id: str, lease: float) -> Task:
-        heard: Task = self._do(Call("heartbeat", task_id, (lease,)))
-        return heard
-
     def _end(self, call: Call, status: TaskStatus, **more: Any) -> Task:
         def end(task: Task, now: float) -> Task:
             # Whether it may still end so, the server knows; here it is over either way.

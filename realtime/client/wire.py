@@ -113,7 +113,6 @@ _OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "fail": _fail,
     "cancel": lambda: {"op": "cancel", "done": True},
     "request_cancel": lambda: {"op": "cancel", "done": False},
-    "heartbeat": lambda lease: {"op": "heartbeat", "lease": lease},
 }
 
 

@@ -181,7 +181,6 @@ _FUNCTIONS: dict[str, Any] = {
     "complete": lambda operations, task_id, given: operations.complete_task(task_id, given.get("result")),
     "fail": lambda operations, task_id, given: operations.fail_task(task_id, **given),
     "cancel": lambda operations, task_id, given: operations.cancel_task(task_id, done=given["done"]),
-    "heartbeat": lambda operations, task_id, given: operations.heartbeat_task(task_id, given["lease"]),
 }
 
 
