@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.client import ClientEnded
 from bench.machine import HERE, Missing, can_pin, description, raise_descriptor_limit
-from bench.report import markdown
+from bench.report import for_readers, markdown, put_between_marks
 from bench.results import Figures, Results
 from bench.scenarios import QUICK, SCENARIOS, Bench, Scenario, Sizes
 from bench.sessions import say
@@ -27,6 +27,8 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pin", action=argparse.BooleanOptionalAction, default=True,
                         help="servers on core 0 and the load client on core 1")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="put what was measured of peers too between the "
+                        "marks of this file")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of each run to a file")
     parser.add_argument("--source", type=Path, default=HERE.parent.parent, metavar="DIR",
                         help="the checkout whose realtime is measured; default: this one")  # fmt: skip
@@ -124,6 +126,9 @@ def main(given: list[str] | None = None) -> int:
     print(table, end="")
     if arguments.out is not None:
         arguments.out.write_text(table)
+    if arguments.readme is not None:
+        notes = [*_notes(arguments, files, busy), *problems]
+        put_between_marks(arguments.readme, for_readers(scenarios, results, systems, machine, notes))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps({key: found.runs for key, found in results.items()}, indent=1) + "\n")
     return 1 if problems else 0
