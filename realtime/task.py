@@ -143,6 +143,8 @@ class TaskInfo(msgspec.Struct, frozen=True, gc=False):
     foot: str
     #: Seconds without a sign of life after which its worker is taken for lost; None: nobody has promised any.
     lease: float | None = None
+    #: When its worker's side was first seen to know of the request to stop; None: not, or there was none.
+    acknowledged: float | None = None
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
@@ -255,6 +257,11 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     def cancel_requested_at(self) -> datetime | None:
         """When it was first asked to stop while processing."""
         return _moment_or_none(self.cancel_requested)
+
+    @property
+    def cancel_acknowledged_at(self) -> datetime | None:
+        """When its worker was told of that request; None until then: what has been asked may not have arrived."""
+        return _moment_or_none(self.info.acknowledged)
 
     @property
     def stalled_since(self) -> datetime | None:
@@ -372,6 +379,7 @@ def make_info(
     started: float | None,
     stalled: float | None,
     lease: float | None = None,
+    acknowledged: float | None = None,
 ) -> TaskInfo:
     """The info, with the JSON that belongs to it."""
     return TaskInfo(
@@ -382,6 +390,8 @@ def make_info(
         f',"epoch":{quoted(epoch)},"progress":{{"unit":{_text_or_null(unit)},"current":',
         f'}},"created_at":{_time(created)},"started_at":{_time_or_null(started)},'
         f'"cancellable":{"true" if cancellable else "false"},'
+        f'"cancel_acknowledged_at":{_time_or_null(acknowledged)},'
         f'"stalled_since":{_time_or_null(stalled)},"attempt":{attempt},"retry_of":{_text_or_null(retry_of)},'
         f'"parent_id":{_text_or_null(parent_id)},"metadata":{metadata_json.decode()},"updated_at":', lease,
+        acknowledged,
     )  # fmt: skip

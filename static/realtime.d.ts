@@ -44,6 +44,8 @@ export interface Task {
   readonly error: TaskError | null;
   readonly cancellable: boolean;
   readonly cancel_requested_at: string | null;
+  /** When the job was told of that request; null until then, and without one. */
+  readonly cancel_acknowledged_at: string | null;
   readonly stalled_since: string | null;
   readonly attempt: number;
   readonly retry_of: string | null;

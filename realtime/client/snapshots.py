@@ -46,6 +46,7 @@ class Snapshot(msgspec.Struct):
     parent_id: str | None
     output_size: int
     metadata: msgspec.Raw
+    cancel_acknowledged_at: datetime | None = None
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: _Error | None = None
 
@@ -56,6 +57,7 @@ class Snapshot(msgspec.Struct):
             self.task_id, self.user, self.groups, self.name, self.epoch, created, self.cancellable, self.attempt,
             self.retry_of, self.parent_id, _micros(self.created_at), progress.unit, _json(self.metadata) or b"{}",
             _seconds(self.started_at), _seconds(self.stalled_since),
+            acknowledged=_seconds(self.cancel_acknowledged_at),
         )  # fmt: skip
         return Task(
             self.task_id, info, self.status, self.status.finished, self.version, progress.message, progress.current,

@@ -27,7 +27,7 @@ from ..task import Task, TaskFailure, TaskStatus, make_info
 #: Says of an SQLite file that it is one of ours ("RTPr").
 APPLICATION_ID: Final = 0x52545072
 #: Counts the changes of the schema; a file of a later one is refused.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 #: Seconds that a write waits for another program to let go of the file.
 BUSY_TIMEOUT: Final = 2.0
 
@@ -44,18 +44,21 @@ _SCHEMA: Final = (
         created REAL NOT NULL, cancellable INTEGER NOT NULL, attempt INTEGER NOT NULL, retry_of TEXT, parent_id TEXT,
         status TEXT NOT NULL, version INTEGER NOT NULL, message TEXT, current, total, percent REAL, unit TEXT,
         metadata BLOB NOT NULL, pace TEXT, started REAL, updated REAL NOT NULL, stalled REAL, cancel_requested REAL,
-        output_size INTEGER NOT NULL, output_more INTEGER NOT NULL, lease REAL,
+        output_size INTEGER NOT NULL, output_more INTEGER NOT NULL, lease REAL, acknowledged REAL,
         completed REAL, result BLOB, error TEXT, ended INTEGER)""",
     """CREATE TABLE output (
         ord INTEGER NOT NULL, stream TEXT NOT NULL, start INTEGER NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (ord, stream, start))""",
 )
+#: Columns of ``tasks`` that files of an earlier schema lack, and get when they are opened.
+_ADDED: Final = ("acknowledged REAL",)
 _FIXED: Final = (
     "ord", "task_id", "user_id", "groups", "name", "created", "cancellable", "attempt", "retry_of", "parent_id",
 )  # fmt: skip
 _CHANGING: Final = (
     "status", "version", "message", "current", "total", "percent", "unit", "metadata", "pace", "started", "updated",
-    "stalled", "cancel_requested", "output_size", "output_more", "lease", "completed", "result", "error", "ended",
+    "stalled", "cancel_requested", "output_size", "output_more", "lease", "acknowledged", "completed",
+    "result", "error", "ended",
 )  # fmt: skip
 _SELECT: Final = f"SELECT {', '.join(_FIXED + _CHANGING)} FROM tasks ORDER BY ended, ord"  # NULL, not ended, first
 _INSERT: Final = (
@@ -101,7 +104,7 @@ def _changing(task: Task, ended: int | None) -> tuple[Any, ...]:
         info.metadata_json,
         None if pace is None else msgspec.json.encode(msgspec.structs.astuple(pace)).decode(),
         info.started, task.updated, info.stalled, task.cancel_requested, task.output_size, task.output_more,
-        info.lease, task.completed, task.result_json,
+        info.lease, info.acknowledged, task.completed, task.result_json,
         None if task.error is None else task.error.encode().decode(), ended,
     )  # fmt: skip
 
@@ -131,11 +134,11 @@ def _task(row: Sequence[Any], epoch: str) -> tuple[Task, int | None]:
     (
         order, task_id, user_id, groups, name, created, cancellable, attempt, retry_of, parent_id,
         status, version, message, current, total, percent, unit, metadata, pace, started, updated,
-        stalled, cancel_requested, output_size, output_more, lease, completed, result, error, ended,
+        stalled, cancel_requested, output_size, output_more, lease, acknowledged, completed, result, error, ended,
     ) = row  # fmt: skip
     info = make_info(
         task_id, user_id, _groups.decode(groups), name, epoch, created, bool(cancellable), attempt, retry_of, parent_id,
-        order, unit, metadata, started, stalled, lease,
+        order, unit, metadata, started, stalled, lease, acknowledged,
     )  # fmt: skip
     moved = TaskStatus(status)
     failure = None
@@ -198,6 +201,13 @@ class TaskFile:
             new.append(("INSERT INTO memory VALUES (?, 0)", (secrets.token_hex(8),)))
             new += [(f"PRAGMA application_id = {APPLICATION_ID}", ()), (f"PRAGMA user_version = {SCHEMA_VERSION}", ())]
             self._transact(new)
+            return
+        there = {column for _, column, *_ in self._read("PRAGMA table_info(tasks)")}
+        added: list[Statement] = [
+            (f"ALTER TABLE tasks ADD COLUMN {column}", ()) for column in _ADDED if column.split()[0] not in there
+        ]
+        if added:
+            self._transact([*added, (f"PRAGMA user_version = {SCHEMA_VERSION}", ())])
 
     def _read(self, statement: str) -> sqlite3.Cursor:
         return self._database.execute(statement)

@@ -164,6 +164,20 @@ def asked_to_stop(task: Task, now: float) -> Task:
     return _next(task, cancel_requested=max(now, task.updated))
 
 
+def acknowledged(task: Task, now: float) -> Task:
+    """The record after the worker's side was told of the request to stop: marked once.
+
+    The same record if nobody has asked, or if it is marked or cancelled already; so who tells too often does no harm.
+    Raises `TaskAlreadyFinished` after another end.
+    """
+    if task.finished and task.status is not CANCELLED:
+        raise TaskAlreadyFinished(task.task_id, task.status)
+    if task.finished or task.cancel_requested is None or task.info.acknowledged is not None:
+        return task
+    info = _changed_info(task, stalled=task.info.stalled, acknowledged=max(now, task.cancel_requested))
+    return _next(task, info=info)
+
+
 def stalled(task: Task, since: float) -> Task:
     """The record after nothing was heard of a processing task ``since`` then; the same one if that is no news.
 
@@ -206,6 +220,7 @@ def _changed_info(
     started: float | None = None,
     stalled: float | None = None,
     lease: float | None = None,
+    acknowledged: float | None = None,
 ) -> TaskInfo:
     """The info with what is given in the place of what it had; and not stalled, unless that is given."""
     info = task.info
@@ -217,4 +232,5 @@ def _changed_info(
         info.started if started is None else started,
         stalled,
         info.lease if lease is None else lease,
+        info.acknowledged if acknowledged is None else acknowledged,
     )  # fmt: skip

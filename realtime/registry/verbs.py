@@ -51,6 +51,13 @@ class Verbs(ABC):
         """
         return self._change(task_id, transitions.asked_to_stop)
 
+    def acknowledge_cancel(self, task_id: str) -> Task:
+        """Note, once, that who works on a task was told of the request to stop; nothing if nobody has asked.
+
+        Raises `TaskNotFound`, and `TaskAlreadyFinished` if the task has ended otherwise than cancelled.
+        """
+        return self._change(task_id, transitions.acknowledged)
+
     def cancel(self, task_id: str) -> Task:
         """End as cancelled: the worker's answer. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
         return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))

@@ -56,6 +56,7 @@ class Snapshot(Shape, frozen=True):
     created_at: Time
     started_at: Time | None
     cancellable: bool
+    cancel_acknowledged_at: Time | None
     stalled_since: Time | None
     attempt: int
     retry_of: str | None

@@ -354,6 +354,47 @@ def test_a_request_to_stop_outlives_updates_and_the_end(registry: Registry, crea
     assert (task.status, task.cancel_requested_at) == ("completed", asked)
 
 
+def test_a_request_to_stop_is_acknowledged_once(registry: Registry, told: Told, clock: Clock, create: Create) -> None:
+    """The first word that the worker knows of the request is noted, with its time; nothing else changes."""
+    create()
+    asked = registry.request_cancel("a")
+    clock.go(2)
+    task = registry.acknowledge_cancel("a")
+    assert (task.status, task.version, task.updated_at) == ("processing", asked.version + 1, asked.updated_at)
+    assert task.cancel_acknowledged_at is not None
+    assert asked.cancel_requested_at is not None
+    assert (task.cancel_acknowledged_at - asked.cancel_requested_at).total_seconds() == 2
+    assert task.as_dict()["cancel_acknowledged_at"] == task.cancel_acknowledged_at.isoformat(
+        timespec="microseconds"
+    ).replace("+00:00", "Z")
+    clock.go(1)
+    assert registry.acknowledge_cancel("a") == task
+    assert len(told.changes) == 3
+    assert registry.update("a", "Tidying up", unit="rows").cancel_acknowledged_at == task.cancel_acknowledged_at
+    ended = registry.cancel("a")
+    assert (ended.status, ended.cancel_acknowledged_at) == ("cancelled", task.cancel_acknowledged_at)
+    assert registry.acknowledge_cancel("a") == ended
+
+
+def test_nothing_is_acknowledged_that_nobody_has_asked_for(
+    registry: Registry, told: Told, clock: Clock, create: Create
+) -> None:
+    """Without a request an acknowledgement changes nothing; after another end, and of no task, it is an error."""
+    created = create()
+    assert registry.acknowledge_cancel("a") == created
+    assert len(told.changes) == 1
+    registry.request_cancel("a")
+    registry.stall("a", clock.now)
+    stalled = registry.acknowledge_cancel("a")
+    assert stalled.stalled_since is not None
+    assert stalled.cancel_acknowledged_at is not None
+    registry.complete("a", None)
+    with pytest.raises(TaskAlreadyFinished, match="completed"):
+        registry.acknowledge_cancel("a")
+    with pytest.raises(TaskNotFound):
+        registry.acknowledge_cancel("b")
+
+
 @pytest.mark.parametrize("status", [TaskStatus.COMPLETED, TaskStatus.FAILED])
 def test_what_has_ended_otherwise_cannot_be_asked_to_stop(registry: Registry, status: TaskStatus) -> None:
     """A request that comes too late raises, and says how the task has ended."""

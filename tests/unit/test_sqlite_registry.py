@@ -791,6 +791,33 @@ def test_what_is_no_file_of_tasks_is_left_alone(path: Path) -> None:
         SqliteRegistry(path).open()
 
 
+def test_a_file_of_an_earlier_version_is_brought_up_to_date(path: Path) -> None:
+    """What it lacks is added when it is opened; its tasks stay, and take what is new."""
+    registry = SqliteRegistry(path)
+    registry.create(NewTask("old"))
+    registry.complete("old", None)
+    registry.close()
+    database = sqlite3.connect(path)
+    for column in taskfile._ADDED:
+        database.execute(f"ALTER TABLE tasks DROP COLUMN {column.split()[0]}")
+    database.execute("PRAGMA user_version = 1")
+    database.close()
+    for _ in range(2):
+        registry = SqliteRegistry(path)
+        old = registry.get("old")
+        assert old is not None
+        assert (old.status, old.cancel_acknowledged_at) == ("completed", None)
+        registry.create(NewTask("new"), exist_ok=True)
+        registry.request_cancel("new")
+        assert registry.acknowledge_cancel("new").cancel_acknowledged_at is not None
+        registry.cancel("new")
+        registry.remove("new")
+        registry.close()
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA user_version").fetchone() == (taskfile.SCHEMA_VERSION,)
+    database.close()
+
+
 @pytest.mark.parametrize(
     "damage",
     ["status = 'lost'", "pace = '[1]'", "groups = 'x'", "metadata = NULL", "error = '{}'", "created = 'then'"],

@@ -78,6 +78,7 @@ def test_the_wire_form_of_a_new_task() -> None:
         "error": None,
         "cancellable": True,
         "cancel_requested_at": None,
+        "cancel_acknowledged_at": None,
         "stalled_since": None,
         "attempt": 1,
         "retry_of": None,

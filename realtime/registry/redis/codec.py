@@ -46,6 +46,7 @@ class _Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     result: bytes | None
     error: tuple[str | None, str, str, bool | None, bytes | None] | None
     lease: float | None = None
+    acknowledged: float | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -64,7 +65,7 @@ def encode(task: Task) -> bytes:
             None if pace is None else (pace.at, pace.value, pace.average, pace.weight, pace.samples, pace.in_percent),
             task.updated, task.cancel_requested, task.completed, task.result_json,
             None if error is None else (error.type, error.message, error.code, error.retryable, error.details_json),
-            info.lease,
+            info.lease, info.acknowledged,
         )
     )  # fmt: skip
 
@@ -87,7 +88,7 @@ def decode(record: bytes, *, epoch: str, version: int, size: int, written: int) 
     info = make_info(
         found.task_id, found.user_id, found.groups, found.name, epoch, found.created, found.cancellable, found.attempt,
         found.retry_of, found.parent_id, found.order, found.unit, found.metadata, found.started, found.stalled,
-        found.lease,
+        found.lease, found.acknowledged,
     )  # fmt: skip
     status = _STATUS[found.status]
     return Task(

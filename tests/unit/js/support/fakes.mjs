@@ -161,7 +161,7 @@ export function task(task_id, version = 1, more = {}) {
     result: null,
     error: null,
     cancellable: false,
-    cancel_requested_at: null,
+    cancel_requested_at: null, cancel_acknowledged_at: null,
     stalled_since: null,
     attempt: 1,
     retry_of: null,
