@@ -143,6 +143,17 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def children_of(pid: int, number: int) -> tuple[int, ...]:
+    """The processes that a process has started, once there are so many. RuntimeError if that takes 30 s."""
+    over = time.monotonic() + 30
+    while time.monotonic() < over:
+        found = tuple(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+        if len(found) >= number:
+            return found
+        time.sleep(0.05)
+    raise RuntimeError(f"the process {pid} has not started {number} others")
+
+
 def output_of(*command: str) -> str:
     """What a command says, on either stream; empty where it is missing or fails to answer."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):

@@ -8,13 +8,16 @@ import os
 import sys
 from pathlib import Path
 
+from bench import processes, scenarios
 from bench.client import ClientEnded
 from bench.machine import HERE, Missing, can_pin, description, raise_descriptor_limit
 from bench.report import for_readers, markdown, put_between_marks
 from bench.results import Figures, Results
-from bench.scenarios import QUICK, SCENARIOS, Bench, Scenario, Sizes
+from bench.scenarios import QUICK, Bench, Scenario, Sizes
 from bench.sessions import say
 from bench.systems import Realtime, System, all_peers
+
+SCENARIOS = (*scenarios.SCENARIOS, *processes.SCENARIOS)
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:
@@ -108,12 +111,12 @@ def main(given: list[str] | None = None) -> int:
             else:
                 missing[peer.title] = command
                 say(f"{peer.title} is missing and will not be measured. To install it: {command}")
-    scenarios = [scenario for scenario in SCENARIOS if scenario.key in arguments.only]
-    results = {scenario.key: Results() for scenario in scenarios}
+    measured = [scenario for scenario in SCENARIOS if scenario.key in arguments.only]
+    results = {scenario.key: Results() for scenario in measured}
     problems: list[str] = []
     try:
         for run in range(arguments.runs):
-            for scenario in scenarios:
+            for scenario in measured:
                 say(f"{scenario.key}, run {run + 1} of {arguments.runs}: {scenario.title}")
                 _measure(bench, scenario, systems, results[scenario.key], problems)
     except Missing as error:
@@ -122,13 +125,13 @@ def main(given: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("stopped: the table is of what was measured so far")
         problems.append("The measurement was stopped before its end.")
-    table = markdown(scenarios, results, systems, missing, machine, [*_notes(arguments, files, busy), *problems])
+    table = markdown(measured, results, systems, missing, machine, [*_notes(arguments, files, busy), *problems])
     print(table, end="")
     if arguments.out is not None:
         arguments.out.write_text(table)
     if arguments.readme is not None:
         notes = [*_notes(arguments, files, busy), *problems]
-        put_between_marks(arguments.readme, for_readers(scenarios, results, systems, machine, notes))
+        put_between_marks(arguments.readme, for_readers(measured, results, systems, machine, notes))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps({key: found.runs for key, found in results.items()}, indent=1) + "\n")
     return 1 if problems else 0

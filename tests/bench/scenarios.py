@@ -108,7 +108,7 @@ def one_each(bench: Bench, system: System) -> Figures:
             f"absorbed{suffix}": published.sent / published.seconds if published else 0.0,
             f"age_ms{suffix}": report["age_ms"]["p99"],
             f"pictures{suffix}": report["per_second"],
-            f"missing{suffix}": _missing(sizes.viewers, report),
+            f"missing{suffix}": missing_ends(sizes.viewers, report),
         }
     return figures
 
@@ -116,7 +116,7 @@ def one_each(bench: Bench, system: System) -> Figures:
 # E3: the firehose, alone and with company.
 
 
-def _missing(viewers: int, report: Report) -> float:
+def missing_ends(viewers: int, report: Report) -> float:
     """Viewers without the last state of their task; and whatever came in the wrong order counts too."""
     return float(viewers - report["finals"] - report["slow_finals"] + report["reordered"] + report["corrupt"])
 
@@ -130,7 +130,7 @@ def _firehose(bench: Bench, session: Session, **more: float) -> tuple[Figures, R
         "last_s": report["final_ms"]["max"] / 1000,
         "end_s": report["last_final_s"],
         "cpu_s": report["cpu_whole_s"],
-        "missing": _missing(session.load.viewers, report),
+        "missing": missing_ends(session.load.viewers, report),
     }
     if not isinstance(session.server, RealtimeServer):
         figures["lost"] = float(report["lost"])

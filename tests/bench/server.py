@@ -7,6 +7,7 @@ published by a native thread, stamped with the monotonic time when it was due.
 from __future__ import annotations
 
 import gc
+import os
 import secrets
 import threading
 import time
@@ -21,7 +22,7 @@ LETTERS = "".join(chr(97 + place % 26) for place in range(4096))
 
 app = Flask(__name__)
 app.config.update(
-    SECRET_KEY=secrets.token_hex(32),
+    SECRET_KEY=os.environ.get("BENCH_SECRET_KEY") or secrets.token_hex(32),  # several processes have one
     # All viewers of a benchmark come from one address.
     REALTIME_MAX_VIEWERS_PER_ADDRESS=MANY,
     REALTIME_MAX_VIEWERS_PER_USER=MANY,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
-from bench.machine import HERE, Lines, Program, compiled, free_port, on_core, output_of
+from bench.machine import HERE, Lines, Program, children_of, compiled, free_port, on_core, output_of
 
 PEERS: Final = HERE / "peers"
 
@@ -32,6 +32,8 @@ class Setup:
     settings: dict[str, str] = field(default_factory=dict)
     #: Tasks and users beside, of which nothing is published.
     idle: int = 0
+    #: Processes that serve, where ours may be several; they share a store, which ``settings`` name.
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,12 @@ class RealtimeServer(AppServer):
         env = {"PYTHONPATH": str(source), "PYTHONWARNINGS": "ignore", **setup.settings}
         with contextlib.ExitStack() as guard:
             guard.push(self)
-            self.program = self.run([*command, "--port", str(self.port)], setup.core, env)
+            command += ["--port", str(self.port)]
+            if setup.workers > 1:
+                command += ["--workers", str(setup.workers)]
+            self.program = self.run(command, setup.core, env)
+            if setup.workers > 1:
+                self.pids = children_of(self.program.pid, setup.workers)
             tickets = self.folder / "tickets"
             tickets.write_text(self.ask("/prepare?shared=1" if setup.piece else f"/prepare?tasks={setup.groups}"))
             if setup.idle:
