@@ -17,6 +17,8 @@ from typing import Any, Final
 
 import msgspec
 
+from .failure import TaskFailure as TaskFailure
+from .kin import ALONE, Children, Kin
 from .progress import Pace, Progress, outlook
 from .protocol import MAX_PUSHED_RESULT_BYTES
 
@@ -55,49 +57,6 @@ TRANSITIONS: Final[Mapping[TaskStatus, frozenset[TaskStatus]]] = MappingProxyTyp
 )
 
 
-class TaskFailure(msgspec.Struct, frozen=True, gc=False):
-    """Why a task failed: the wire's ``error``."""
-
-    #: The class of the error, or a word in its place.
-    type: str | None
-    #: What the user reads.
-    message: str
-    #: A stable word to switch on.
-    code: str
-    #: Whether trying again may help; None = not known.
-    retryable: bool | None = None
-    #: ``details`` as JSON, encoded when the task failed.
-    details_json: bytes | None = None
-
-    @property
-    def details(self) -> Any:
-        """What else the job told, decoded anew at each access; None if nothing."""
-        return None if self.details_json is None else msgspec.json.decode(self.details_json)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The wire's ``error``."""
-        return {
-            "type": self.type,
-            "message": self.message,
-            "code": self.code,
-            "retryable": self.retryable,
-            "details": self.details,
-        }
-
-    def encode(self) -> bytes:
-        """`as_dict` as JSON."""
-        details = None if self.details_json is None else msgspec.Raw(self.details_json)
-        return msgspec.json.encode(
-            {
-                "type": self.type,
-                "message": self.message,
-                "code": self.code,
-                "retryable": self.retryable,
-                "details": details,
-            }
-        )
-
-
 class NewTask(msgspec.Struct, frozen=True, gc=False):
     """What a task is made of. The values are validated already (`values`)."""
 
@@ -117,6 +76,7 @@ class NewTask(msgspec.Struct, frozen=True, gc=False):
     attempt: int = 1
     retry_of: str | None = None
     parent_id: str | None = None
+    kin: Kin = ALONE
 
 
 class TaskInfo(msgspec.Struct, frozen=True, gc=False):
@@ -145,6 +105,7 @@ class TaskInfo(msgspec.Struct, frozen=True, gc=False):
     lease: float | None = None
     #: When its worker's side was first seen to know of the request to stop; None: not, or there was none.
     acknowledged: float | None = None
+    kin: Kin = ALONE
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
@@ -176,6 +137,8 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     error: TaskFailure | None = None
     #: Bytes of output made since; they show in the next version, since one version is one text on the wire.
     output_more: int = 0
+    #: How its parts stand; None if it never had any and was announced none.
+    children: Children | None = None
 
     @property
     def user_id(self) -> str | None:
@@ -211,6 +174,11 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     def retry_of(self) -> str | None:
         """The id of the task that this one tries again."""
         return self.info.retry_of
+
+    @property
+    def retried_by(self) -> str | None:
+        """The id of the task that tries this one again."""
+        return self.info.kin.retried_by
 
     @property
     def parent_id(self) -> str | None:
@@ -301,7 +269,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
         """The JSON, but for what comes with the end."""
         info, pace = self.info, self.pace
         current, total, percent, message = self.current, self.total, self.percent, self.message
-        requested = self.cancel_requested
+        requested, children = self.cancel_requested, self.children
         rate, eta = (None, None) if pace is None or self.finished else outlook(pace, current, total, percent)
         return (
             f'{info.head}{self.status}","version":{self.version}{info.middle}'
@@ -311,6 +279,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
             f'"rate":{"null" if rate is None else f"{rate:.6g}"},"eta":{"null" if eta is None else f"{eta:.1f}"}'
             f'{info.foot}{_time(self.updated)},"output_size":{self.output_size},'
             f'"cancel_requested_at":{"null" if requested is None else _time(requested)}'
+            f',"children":{"null" if children is None else children.encode()}'
         )
 
     def _ending(self, max_result: float = inf) -> str:
@@ -380,6 +349,7 @@ def make_info(
     stalled: float | None,
     lease: float | None = None,
     acknowledged: float | None = None,
+    kin: Kin = ALONE,
 ) -> TaskInfo:
     """The info, with the JSON that belongs to it."""
     return TaskInfo(
@@ -392,6 +362,6 @@ def make_info(
         f'"cancellable":{"true" if cancellable else "false"},'
         f'"cancel_acknowledged_at":{_time_or_null(acknowledged)},'
         f'"stalled_since":{_time_or_null(stalled)},"attempt":{attempt},"retry_of":{_text_or_null(retry_of)},'
-        f'"parent_id":{_text_or_null(parent_id)},"metadata":{metadata_json.decode()},"updated_at":', lease,
-        acknowledged,
+        f'"parent_id":{_text_or_null(parent_id)},"retried_by":{_text_or_null(kin.retried_by)},'
+        f'"metadata":{metadata_json.decode()},"updated_at":', lease, acknowledged, kin,
     )  # fmt: skip

@@ -24,6 +24,19 @@ export interface TaskError {
   readonly details: Readonly<Record<string, unknown>> | null;
 }
 
+/**
+ * The parts of a task; a part and its retries count once. `total` are those that there are or that were announced,
+ * whichever is more.
+ */
+export interface Children {
+  readonly total: number;
+  readonly pending: number;
+  readonly processing: number;
+  readonly completed: number;
+  readonly failed: number;
+  readonly cancelled: number;
+}
+
 /** One version of one task, whole. Times are RFC 3339 in UTC. */
 export interface Task {
   readonly task_id: string;
@@ -50,6 +63,10 @@ export interface Task {
   readonly attempt: number;
   readonly retry_of: string | null;
   readonly parent_id: string | null;
+  /** The task that tries this one again; null while there is none. */
+  readonly retried_by: string | null;
+  /** How its parts stand; null if it never had any. */
+  readonly children: Children | null;
   readonly output_size: number;
   readonly metadata: Readonly<Record<string, any>>;
 }

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from ..kin import Children, Kin
 from ..progress import MIN_SAMPLES, Pace, Progress
 from ..task import PROCESSING, Task, TaskFailure, TaskStatus, make_info
 
@@ -47,6 +48,8 @@ class Snapshot(msgspec.Struct):
     output_size: int
     metadata: msgspec.Raw
     cancel_acknowledged_at: datetime | None = None
+    retried_by: str | None = None
+    children: Children | None = None
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: _Error | None = None
 
@@ -57,13 +60,13 @@ class Snapshot(msgspec.Struct):
             self.task_id, self.user, self.groups, self.name, self.epoch, created, self.cancellable, self.attempt,
             self.retry_of, self.parent_id, _micros(self.created_at), progress.unit, _json(self.metadata) or b"{}",
             _seconds(self.started_at), _seconds(self.stalled_since),
-            acknowledged=_seconds(self.cancel_acknowledged_at),
+            acknowledged=_seconds(self.cancel_acknowledged_at), kin=Kin(retried_by=self.retried_by),
         )  # fmt: skip
         return Task(
             self.task_id, info, self.status, self.status.finished, self.version, progress.message, progress.current,
             progress.total, progress.percent, _pace(progress, updated), updated, _seconds(self.cancel_requested_at),
             self.output_size, _seconds(self.completed_at), _json(self.result),
-            None if self.error is None else _failure(self.error),
+            None if self.error is None else _failure(self.error), children=self.children,
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Status = Literal["pending", "processing", "completed", "failed", "cancelled"]
 Version = Annotated[int, Meta(ge=0, description="Grows with each change of a task.")]
 Number = int | float
+Count = Annotated[int, Meta(ge=0)]
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +43,17 @@ class Failure(Shape, frozen=True):
     details: Any
 
 
+class Children(Shape, frozen=True):
+    """How the parts of a task stand, a part and its retries as one; ``total`` has those that were announced, too."""
+
+    total: Count
+    pending: Count
+    processing: Count
+    completed: Count
+    failed: Count
+    cancelled: Count
+
+
 class Snapshot(Shape, frozen=True):
     """A task as it is at one version; ``result`` or ``error`` only once it has ended."""
 
@@ -61,10 +73,12 @@ class Snapshot(Shape, frozen=True):
     attempt: int
     retry_of: str | None
     parent_id: str | None
+    retried_by: str | None
     metadata: dict[str, Any]
     updated_at: Time
     output_size: int
     cancel_requested_at: Time | None
+    children: Children | None
     completed_at: Time | None
     result: Any
     error: Failure | None

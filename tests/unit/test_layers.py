@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "realtime"
 #: A module may import modules of lower layers and its siblings. A folder's layer is that of all its modules.
 LAYERS = {
     0: ("errors", "config", "concurrency", "pool", "installation"),
-    1: ("task", "progress", "values", "protocol", "auth", "keys"),
+    1: ("task", "failure", "kin", "progress", "values", "protocol", "auth", "keys"),
     2: ("registry",),
     3: ("hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "metrics", "pacing", "demand", "waiting"),
     4: ("transport", "batch", "operations", "heart", "handle", "wsgi_call"),

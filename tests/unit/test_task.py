@@ -83,6 +83,8 @@ def test_the_wire_form_of_a_new_task() -> None:
         "attempt": 1,
         "retry_of": None,
         "parent_id": None,
+        "retried_by": None,
+        "children": None,
         "output_size": 0,
         "metadata": {},
     }

@@ -177,7 +177,7 @@ const now = () => Date.now() + globalThis.serverAhead;
 
 const PROGRESS = ["current", "total", "unit", "percent", "message", "rate", "eta"];
 const BLANK = {
-  groups: [], name: null, status: "processing", result: null, error: null, cancellable: true, attempt: 1, retry_of: null, parent_id: null, output_size: 0, metadata: {},
+  groups: [], name: null, status: "processing", result: null, error: null, cancellable: true, attempt: 1, retry_of: null, parent_id: null, retried_by: null, children: null, output_size: 0, metadata: {},
   completed_at: null, cancel_requested_at: null, cancel_acknowledged_at: null, stalled_since: null,
   progress: { current: null, total: null, unit: null, percent: null, message: "", rate: null, eta: null },
 };

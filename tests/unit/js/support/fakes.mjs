@@ -166,6 +166,8 @@ export function task(task_id, version = 1, more = {}) {
     attempt: 1,
     retry_of: null,
     parent_id: null,
+    retried_by: null,
+    children: null,
     output_size: 0,
     metadata: {},
     ...more,

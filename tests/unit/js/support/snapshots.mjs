@@ -10,7 +10,7 @@ export function snapshot({ progress = {}, ...rest } = {}) {
   return {
     task_id: "t1", user: "ada", groups: [], name: "Export", status: "processing", version: 1, epoch: "e1",
     created_at: ago(10), started_at: ago(10), updated_at: ago(0), completed_at: null, result: null, error: null,
-    cancellable: true, cancel_requested_at: null, cancel_acknowledged_at: null, stalled_since: null, attempt: 1, retry_of: null, parent_id: null, output_size: 0, metadata: {},
+    cancellable: true, cancel_requested_at: null, cancel_acknowledged_at: null, stalled_since: null, attempt: 1, retry_of: null, parent_id: null, retried_by: null, children: null, output_size: 0, metadata: {},
     ...rest,
     progress: { current: null, total: null, unit: null, percent: null, message: "", rate: null, eta: null, ...progress },
   };
