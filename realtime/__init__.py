@@ -40,6 +40,7 @@ from .errors import (
 )  # fmt: skip
 from .handle import Handle
 from .lifecycle import (
+    acknowledge_cancel,
     append_output,
     cancel_task,
     complete_task,
@@ -66,9 +67,9 @@ __all__ = [
     "LimitReached", "NoRealtime", "NotTheServer", "OriginNotAllowed", "PreconditionFailed", "Progress", "Realtime",
     "RealtimeError", "Registry", "RegistryUnavailable", "Removed", "ServerStopping", "Task", "TaskAlreadyFinished",
     "TaskCancelled", "TaskError", "TaskExists", "TaskFailure", "TaskNotFound", "TaskPage", "TaskStatus",
-    "TicketExpired", "TicketInvalid", "Unauthenticated", "append_output", "cancel_task", "complete_task", "create_task",
-    "fail_task", "get_task_status", "heartbeat_task", "list_tasks", "remove_task", "update_many",
-    "update_task_progress",
+    "TicketExpired", "TicketInvalid", "Unauthenticated", "acknowledge_cancel", "append_output", "cancel_task",
+    "complete_task", "create_task", "fail_task", "get_task_status", "heartbeat_task", "list_tasks", "remove_task",
+    "update_many", "update_task_progress",
 ]  # fmt: skip
 
 

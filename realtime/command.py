@@ -155,6 +155,7 @@ class _Wrapped:
                 continue
             if task is not None and (task.cancel_requested is not None or task.status is TaskStatus.CANCELLED):
                 self._asked = True
+                self.tell(lambda: self._client.acknowledge_cancel(self._task_id))
                 self.send(signal.SIGTERM)
                 if not self._over.wait(self._grace):
                     self.send(signal.SIGKILL)

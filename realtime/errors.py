@@ -112,7 +112,7 @@ class TaskAlreadyFinished(_TaskProblem):
 
 
 class CancelRequested(_TaskProblem):
-    """The task was asked to stop; nothing was changed. Only for a writer that wants to be told so."""
+    """The task was asked to stop, and its writer, who wanted to be told so, knows it now; nothing else was changed."""
 
     code = "cancel_requested"
     http_status = 409

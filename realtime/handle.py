@@ -27,8 +27,9 @@ from collections.abc import Collection, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from .errors import TaskAlreadyFinished, TaskCancelled, TaskNotFound
+from .errors import RealtimeError, TaskAlreadyFinished, TaskCancelled, TaskNotFound
 from .operations import Operations, TaskId, UserId, Word
+from .registry.transitions import is_unacknowledged
 from .task import CANCELLED, Task
 
 log = logging.getLogger("realtime")
@@ -87,6 +88,7 @@ class Handle:
     def cancelled(self) -> bool:
         """Whether the task was asked to stop. Raises `TaskNotFound` once it has ended and been cleared."""
         task = self.snapshot
+        self._acknowledge(task)
         return _asked_to_stop(task) or self._is_other(task)
 
     @property
@@ -125,7 +127,8 @@ class Handle:
             )  # fmt: skip
         except TaskAlreadyFinished as finished:
             raise self._reason(finished) from None
-        if task.cancel_requested_at is not None or self._is_other(task):
+        if task.cancel_requested is not None or self._is_other(task):
+            self._acknowledge(task)
             raise TaskCancelled(self.task_id)
         return task
 
@@ -213,6 +216,12 @@ class Handle:
         """What to raise in place of ``finished``: to a job, an end from outside that stops it is a request to stop."""
         task = self._operations.get_task_status(self.task_id)
         return finished if task is None or not _asked_to_stop(task) else TaskCancelled(self.task_id)
+
+    def _acknowledge(self, task: Task) -> None:
+        """Have it seen that the job knows of a request to stop, as it is told of it now. Never raises: it will stop."""
+        if is_unacknowledged(task) and not self._is_other(task):
+            with contextlib.suppress(RealtimeError):
+                self._operations.acknowledge_cancel(self.task_id)
 
     def _is_other(self, task: Task | None) -> bool:
         """Whether that is another task, which has got this one's id since the block began."""

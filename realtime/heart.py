@@ -14,13 +14,16 @@ import threading
 from collections.abc import Callable
 
 from .errors import RealtimeError, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
+from .registry.transitions import is_unacknowledged
+from .task import Task
 
 log = logging.getLogger("realtime")
 
 
 class Heart:
     """``beat`` is given a task id and the ``lease`` in seconds: `Registry.heartbeat`. ``first`` is called for the first
-    beat in its place, where ``beat`` does not wait until the lease is there.
+    beat in its place, where ``beat`` does not wait until the lease is there. ``acknowledge`` is called for a task that
+    was answered with a request to stop: what holds it here stops at its next word.
     """
 
     def __init__(
@@ -29,9 +32,11 @@ class Heart:
         lease: float,
         *,
         first: Callable[[str, float], object] | None = None,
+        acknowledge: Callable[[str], object] | None = None,
     ) -> None:
         self._beat = beat
         self._first = first
+        self._acknowledge = acknowledge
         self._lease = lease
         #: Whether a refusal has been told of.
         self._told = False
@@ -83,7 +88,9 @@ class Heart:
     def _beat_once(self, task_id: str, beat: Callable[[str, float], object]) -> None:
         try:
             with contextlib.suppress(TaskNotFound, TaskAlreadyFinished, RegistryUnavailable):
-                beat(task_id, self._lease)
+                task = beat(task_id, self._lease)
+                if self._acknowledge is not None and isinstance(task, Task) and is_unacknowledged(task):
+                    self._acknowledge(task_id)
         except RealtimeError as refusal:  # by a server that knows no leases: of each task it would say the same
             told, self._told = self._told, True
             if not told:

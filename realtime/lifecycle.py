@@ -87,6 +87,11 @@ def heartbeat_task(task_id: TaskId, lease: float = 30.0) -> Task:
     return _realtime().heartbeat_task(task_id, lease)
 
 
+def acknowledge_cancel(task_id: TaskId) -> Task:
+    """Say that a task's job has heard of the request to stop: see `Realtime.acknowledge_cancel`."""
+    return _realtime().acknowledge_cancel(task_id)
+
+
 def cancel_task(task_id: TaskId, *, done: bool = False) -> Task:
     """Ask a task to stop, or (``done=True``) end it as cancelled: see `Realtime.cancel_task`."""
     return _realtime().cancel_task(task_id, done=done)

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 from . import values
 from .batch import Taker, look_at
@@ -19,12 +18,13 @@ from .errors import InvalidType, InvalidValue, RealtimeError, TaskCancelled, Tas
 from .heart import Heart
 from .progress import MAX_NUMBER
 from .registry.base import Registry, Removed
+from .supervision import Supervision
 from .task import NewTask, Task, TaskFailure, TaskStatus
+from .values import TaskId as TaskId
 
 log = logging.getLogger("realtime")
 
 _T = TypeVar("_T")
-TaskId = str | int | UUID
 UserId = str | int
 
 
@@ -53,7 +53,7 @@ class TaskPage(list[Task]):
     next: str | None = None
 
 
-class Operations:
+class Operations(Supervision):
     """The lifecycle functions. ``current_user`` tells who is identified now, for calls that name no user."""
 
     def __init__(self, registry: Registry, config: Config, current_user: Callable[[], str | None]) -> None:
@@ -62,7 +62,9 @@ class Operations:
         self._current_user = current_user
         self._expired_at = 0.0
         self._max_message = config.max_message
-        self.heart = Heart(registry.heartbeat, config.lease) if getattr(registry, "reads_wait", False) else None
+        self.heart: Heart | None = None
+        if getattr(registry, "reads_wait", False):
+            self.heart = Heart(registry.heartbeat, config.lease, acknowledge=registry.acknowledge_cancel)
 
     def create_task(
         self,
@@ -166,7 +168,7 @@ class Operations:
         if unit is not None:
             unit = values.unit(unit)
         if type(task_id) is not str:
-            task_id = _id(task_id)
+            task_id = values.known_id(task_id)
         return self.registry.update(
             task_id, message, current, total, percent, advance, unit,
             None if metadata is None else self._metadata(metadata),
@@ -199,7 +201,7 @@ class Operations:
             text = values.text("text", text, self.config.output_tail)
         if stream != "output":
             stream = values.task_id(stream, "stream")
-        return self.registry.append_output(_id(task_id), stream, text.encode())
+        return self.registry.append_output(values.known_id(task_id), stream, text.encode())
 
     def complete_task(self, task_id: TaskId, result: Any = None) -> Task:
         """End a task well. ``result`` is anything JSON can take, up to ``REALTIME_MAX_RESULT`` bytes of it.
@@ -209,7 +211,7 @@ class Operations:
         ``result.scores[3]``).
         """
         encoded = None if result is None else values.json_value("result", result, self.config.max_result)
-        return self.registry.complete(_id(task_id), encoded)
+        return self.registry.complete(values.known_id(task_id), encoded)
 
     def fail_task(
         self,
@@ -227,7 +229,7 @@ class Operations:
         goes to the log with the task's id. `TaskCancelled` ends the task as cancelled. A task that has failed already
         is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
         """
-        task_id = _id(task_id)
+        task_id = values.known_id(task_id)
         if isinstance(error, TaskCancelled):
             return self.registry.cancel(task_id)
         if not isinstance(error, str | BaseException):
@@ -243,27 +245,9 @@ class Operations:
             log.error("Task %s failed.", task_id, exc_info=error)
         return self.registry.fail(task_id, failure)
 
-    def heartbeat_task(self, task_id: TaskId, lease: float = 30.0) -> Task:
-        """Say that a task's worker is alive, and will say so again, or update the task, within ``lease`` seconds.
-
-        After half a lease (1–86,400 s) without a word the task shows ``stalled_since``; after all of it it fails with
-        code ``worker_lost``. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
-        """
-        if not 1 <= (lease := values.number("lease", lease)) <= 86_400:
-            raise InvalidValue("lease", f"{lease!r}; it may be 1 to 86400 seconds")
-        return self.registry.heartbeat(_id(task_id), lease)
-
-    def cancel_task(self, task_id: TaskId, *, done: bool = False) -> Task:
-        """Ask a task to stop, or (``done=True``, the worker's answer) end it as cancelled.
-
-        A pending task ends at once. A processing one gets ``cancel_requested_at``, and its handle raises
-        `TaskCancelled` at its next update. Asking again changes nothing. Raises `TaskNotFound`, `TaskAlreadyFinished`.
-        """
-        return (self.registry.cancel if done else self.registry.request_cancel)(_id(task_id))
-
     def get_task_status(self, task_id: TaskId, *, user_id: UserId | Word | None = ANYBODY) -> Task | None:
         """The newest snapshot, or None. With ``user_id``, None also for a task of somebody else."""
-        task = self.registry.get(_id(task_id))
+        task = self.registry.get(values.known_id(task_id))
         if task is not None and user_id is not ANYBODY:
             owner = None if user_id is None or user_id is NOBODY else values.user_id(user_id)
             if owner is None or task.user_id != owner:
@@ -295,15 +279,15 @@ class Operations:
 
     def remove_task(self, task_id: TaskId) -> Removed:
         """Take a finished task out of the registry; its viewers are told. Raises `TaskNotFound`, `InvalidValue`."""
-        return self.registry.remove(_id(task_id))
+        return self.registry.remove(values.known_id(task_id))
 
     def start_task(self, task_id: TaskId) -> Task:
         """Say that a pending task is being worked on now."""
-        return self.registry.start(_id(task_id))
+        return self.registry.start(values.known_id(task_id))
 
     def require(self, task_id: TaskId) -> Task:
         """The newest snapshot. Raises `TaskNotFound`."""
-        task = self.registry.get(_id(task_id))
+        task = self.registry.get(values.known_id(task_id))
         if task is None:
             raise TaskNotFound(str(task_id))
         return task
@@ -314,7 +298,7 @@ class Operations:
         (None where that is not known: nobody does in this process, but others share the store; or a worker's server has
         not said.)
         """
-        task = self.registry.get(_id(task_id))
+        task = self.registry.get(values.known_id(task_id))
         return False if task is None else self.registry.watched(task)
 
     # Helpers.
@@ -355,12 +339,6 @@ class Operations:
 
 
 _NUMBERS = (int, float)
-
-
-def _id(task_id: TaskId | None) -> str:
-    if task_id is None:  # `values` would make a new one
-        raise InvalidType("task_id", "None; the id of a task is needed")
-    return task_id if type(task_id) is str else values.task_id(task_id)
 
 
 def _kind(value: Any) -> str:

@@ -38,12 +38,22 @@ MAX_DEPTH: Final = 100
 _ID: Final = re.compile(rf"[A-Za-z0-9._:-]{{1,{MAX_ID}}}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
+#: What may be given as the id of a task; a `str` of it is stored.
+TaskId = str | int | UUID
+
 
 def task_id(value: object, field: str = "task_id") -> str:
     """An id of ASCII letters, digits and ``._:-``, at most 128 of them; None makes one of 144 random bits."""
     if value is None:
         return secrets.token_urlsafe(18)
     return _id(value, field)
+
+
+def known_id(value: TaskId) -> str:
+    """The id of a task that is there already, as far as it is text: no task has a wrong one. None is refused."""
+    if value is None:  # `task_id` would make a new one
+        raise InvalidType("task_id", "None; the id of a task is needed")
+    return value if type(value) is str else task_id(value)
 
 
 def is_task_id(text: str) -> bool:

@@ -82,7 +82,9 @@ class Client(Operations):
         self._remote.watched = lambda task: not task.finished and transport.watched(task.task_id) is not False
         # `Operations` calls of a registry what `RemoteRegistry` has, and nothing else.
         super().__init__(cast(Registry, self._remote), config, lambda: None)
-        self.heart = None if lease is None else Heart(self._remote.beat, lease, first=self._remote.heartbeat)
+        self.heart = None if lease is None else Heart(
+            self._remote.beat, lease, first=self._remote.heartbeat, acknowledge=self._remote.acknowledge_cancel
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<Client of {self._remote.name}>"

@@ -31,7 +31,7 @@ from typing import Any, Final
 from ..errors import RealtimeError, TaskAlreadyFinished
 from ..registry.transitions import updated
 from ..task import Task
-from .calls import ENDS, READS, Call, Merged, Waiting
+from .calls import ENDS, READS, Call, Merged
 from .entry import Entry, Full
 from .snapshots import is_unknown, unknown
 
@@ -333,58 +333,16 @@ class Conflator:
             if entry is not None:
                 if call.verb not in READS:
                     entry.out -= 1
-                self._follow(entry, call, answer)
+                if not entry.follow(call, answer, self._clock, self._monotonic()):
+                    self._entries.pop(call.task_id, None)
+                elif entry.acknowledge(call, answer):
+                    self._urgent.append(entry)
             crowd, self._crowd = self._crowd, []
         if isinstance(answer, RealtimeError) and call.verb in ENDS and not call.claimed:  # else the next call raises it
             _log.warning("What was said of the task %s was refused: %s", call.task_id, answer)
         call.conclude(answer)
         for event in crowd:
             event.set()
-
-    def _follow(self, entry: Entry, call: Call, answer: Any) -> None:
-        """Have the entry follow from an answer."""
-        if call.verb == "append_output":
-            stream, data = call.args
-            entry.unsent[stream] -= len(data)
-            if isinstance(answer, int):
-                entry.ends[stream] = answer + entry.unsent[stream]
-        if call.verb == "heartbeat":
-            entry.beating = False
-        if isinstance(answer, RealtimeError):
-            entry.heard = float("-inf")
-            if not call.claimed and call.verb not in ENDS and not entry.ignores(call, answer):
-                entry.problem = answer
-            if call.claimed and call.verb in ENDS:  # that was the next call, and raises this
-                entry.problem = None
-            if call.verb in ENDS or call.verb == "create":  # it is not what was thought: ask anew
-                entry.task = unknown(call.task_id, self._clock())
-            if not entry.waiting and not entry.out and entry.problem is None:
-                self._entries.pop(call.task_id, None)
-            return
-        if call.verb == "get" and answer is None:
-            if not entry.waiting and not entry.out:
-                self._entries.pop(call.task_id, None)
-            return
-        entry.heard = self._monotonic()
-        if isinstance(answer, Task) and not entry.out:
-            if not entry.waiting:
-                entry.task = answer
-                if answer.finished:
-                    self._entries.pop(call.task_id, None)
-            elif not entry.waiting.calls or entry.waiting.calls[-1].verb not in ENDS:
-                entry.task = self._with_waiting(answer, entry.waiting)
-
-    def _with_waiting(self, task: Task, waiting: Waiting) -> Task:
-        """The record with the updates that wait; as it is, if they will be refused."""
-        updates = [call.args for call in waiting.calls if call.verb == "update"]
-        if waiting.merged is not None:
-            updates += waiting.merged.updates()
-        try:
-            for update in updates:
-                task = updated(task, self._clock(), *update)
-        except RealtimeError:
-            pass
-        return task
 
     def tidy(self) -> None:
         """Let go of tasks that nobody has spoken of for a while."""

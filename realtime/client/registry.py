@@ -110,6 +110,10 @@ class RemoteRegistry:
         with contextlib.suppress(Full):  # all that waits is for a server that is away, and hears nobody
             self._conflator.beat(task_id, lease)
 
+    def acknowledge_cancel(self, task_id: str) -> Task:
+        """Sent at once and not waited for: whoever says it has to stop."""
+        return self._conflator.put(Call("acknowledge_cancel", task_id, ()), transitions.acknowledged)
+
     # Sent at once, and waited for.
 
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:

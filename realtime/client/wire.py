@@ -112,6 +112,7 @@ _OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "complete": lambda result: {"op": "complete", "result": _raw(result)},
     "fail": _fail,
     "cancel": lambda: {"op": "cancel", "done": True},
+    "acknowledge_cancel": lambda: {"op": "acknowledge_cancel"},
     "request_cancel": lambda: {"op": "cancel", "done": False},
 }
 

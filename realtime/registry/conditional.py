@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ..errors import CancelRequested, PreconditionFailed, RealtimeError
 from ..task import Task
+from . import transitions
 from .base import Registry
 from .verbs import Verbs
 
@@ -18,7 +19,8 @@ class When(Verbs):
     """A registry whose changes are made on a condition.
 
     ``tags`` are entity tags (`Task.etag`), of which the task must have one; None: any will do. With ``unasked`` a task
-    that was asked to stop is not changed. Raises `PreconditionFailed` and `CancelRequested` besides.
+    that was asked to stop is not changed, but for that the request is acknowledged: the writer knows of it then. Raises
+    `PreconditionFailed` and `CancelRequested` besides.
     """
 
     def __init__(self, registry: Registry, tags: frozenset[str] | None = None, *, unasked: bool = False) -> None:
@@ -39,6 +41,8 @@ class When(Verbs):
     def _look(self, task_id: str) -> None:
         task = self._registry.get(task_id)
         problem = None if task is None else self._problem(task)
+        if isinstance(problem, CancelRequested):
+            self._registry.acknowledge_cancel(task_id)
         if problem is not None:
             raise problem
 
@@ -49,6 +53,8 @@ class When(Verbs):
             nonlocal problem
             # Not raised in here: a registry may ask again, of a newer record, before it takes no for an answer.
             problem = self._problem(task)
+            if isinstance(problem, CancelRequested):  # who is told so knows it
+                return transitions.acknowledged(task, now)
             return change(task, now) if problem is None else task
 
         changed = self._registry._change(task_id, checked)

@@ -172,10 +172,15 @@ def acknowledged(task: Task, now: float) -> Task:
     """
     if task.finished and task.status is not CANCELLED:
         raise TaskAlreadyFinished(task.task_id, task.status)
-    if task.finished or task.cancel_requested is None or task.info.acknowledged is not None:
+    if task.cancel_requested is None or not is_unacknowledged(task):
         return task
     info = _changed_info(task, stalled=task.info.stalled, acknowledged=max(now, task.cancel_requested))
     return _next(task, info=info)
+
+
+def is_unacknowledged(task: Task) -> bool:
+    """Whether the task was asked to stop, and nothing says that its worker knows it."""
+    return task.cancel_requested is not None and task.info.acknowledged is None and not task.finished
 
 
 def stalled(task: Task, since: float) -> Task:

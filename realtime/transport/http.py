@@ -102,6 +102,8 @@ def blueprint(deps: Deps) -> Blueprint:
         add("/v1/tasks/<task_id>/heartbeat", "heartbeat", {"POST": ingest.heartbeat}, api.check)
         add("/v1/tasks/<task_id>/complete", "complete", {"POST": ingest.complete}, api.check)
         add("/v1/tasks/<task_id>/fail", "fail", {"POST": ingest.fail}, api.check)
+        acknowledge = {"POST": ingest.acknowledge_cancel}
+        add("/v1/tasks/<task_id>/acknowledge_cancel", "acknowledge_cancel", acknowledge, api.check)
         add("/v1/batch", "batch", {"POST": ingest.batch}, api.check)
     # What describes the API is no secret, and is read by tools that know the host by any name.
     add("/v1/openapi.json", "openapi", {"GET": lambda: _openapi(config)}, None)

@@ -43,6 +43,7 @@ from .idempotency import Answer, Idempotency, Memory, SharedIdempotency
 from .requests import (
     MAX_BODY,
     OPERATIONS,
+    AcknowledgeCancelRequest,
     BatchRequest,
     CancelRequest,
     CompleteRequest,
@@ -120,6 +121,9 @@ class Ingest:
 
     def cancel(self, task_id: str) -> Response:
         return self._change(task_id, CancelRequest)
+
+    def acknowledge_cancel(self, task_id: str) -> Response:
+        return self._change(task_id, AcknowledgeCancelRequest)
 
     def batch(self) -> Response:
         return self._once(lambda grant: self._batch(grant, self._read(BatchRequest, forms=False)))
@@ -207,6 +211,8 @@ class Ingest:
             case CancelRequest():
                 done = bool(given.done)
                 return (200 if done else 202), operations.cancel_task(task_id, done=done)
+            case AcknowledgeCancelRequest():
+                return 200, operations.acknowledge_cancel(task_id)
         raise AssertionError(given)
 
     # Several.

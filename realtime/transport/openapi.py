@@ -15,6 +15,7 @@ from .requests import (
     JSON,
     OPERATIONS,
     TEXT,
+    AcknowledgeCancelRequest,
     BatchRequest,
     CancelRequest,
     CompleteRequest,
@@ -73,6 +74,9 @@ _ALL: Final = (
                (404, 409, 411, 412, 413, 415), _ONE),
     _Operation("post", "/tasks/{task_id}/cancel", "cancelTask", "Ask a task to stop; or say that it has",
                CancelRequest, {202: Snapshot, 200: Snapshot}, (404, 409, 411, 412, 413, 415), _ONE, viewers=True),
+    _Operation("post", "/tasks/{task_id}/acknowledge_cancel", "acknowledgeCancel",
+               "The worker knows that the task was asked to stop", AcknowledgeCancelRequest, {200: Snapshot},
+               (404, 409, 411, 412, 413, 415), _ONE),
     _Operation("post", "/batch", "batch", "Several operations, each on its own", BatchRequest, {200: BatchAnswer},
                (409, 411, 413, 415), ("idempotency-key", "prefer")),
 )  # fmt: skip

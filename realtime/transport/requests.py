@@ -112,6 +112,10 @@ class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     done: bool | None = None
 
 
+class AcknowledgeCancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The worker has heard of the request to stop, and will answer it."""
+
+
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Several operations, done in this order; each stands alone."""
 
@@ -128,6 +132,7 @@ OPERATIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "complete": CompleteRequest,
     "fail": FailRequest,
     "cancel": CancelRequest,
+    "acknowledge_cancel": AcknowledgeCancelRequest,
 }
 
 _T = TypeVar("_T", bound=msgspec.Struct)

@@ -25,6 +25,7 @@ CHANGES: dict[str, Callable[[Any, str], Any]] = {
     "request_cancel": lambda store, task_id: store.request_cancel(task_id),
     "cancel": lambda store, task_id: store.cancel(task_id),
     "heartbeat": lambda store, task_id: store.heartbeat(task_id, 30.0),
+    "acknowledge_cancel": lambda store, task_id: store.acknowledge_cancel(task_id),
     "append_output": lambda store, task_id: store.append_output(task_id, "output", b"line\n"),
 }
 
@@ -60,12 +61,16 @@ def test_another_version_stops_it(change: str, registry: Registry, create: Creat
 
 @pytest.mark.parametrize("change", ["update", "append_output", "heartbeat"])
 def test_a_task_that_was_asked_to_stop_is_left_alone(change: str, registry: Registry, create: Create) -> None:
-    """Where that is the condition; an end is told as what it is."""
+    """Where that is the condition: then whoever wrote knows it, which is noted; an end is told as what it is."""
     create()
     CHANGES[change](When(registry, unasked=True), "a")
     registry.request_cancel("a")
+    with pytest.raises(PreconditionFailed):
+        CHANGES[change](When(registry, frozenset(('"e.1"',)), unasked=True), "a")
+    assert registry.get("a").cancel_acknowledged_at is None  # type: ignore[union-attr]
     with pytest.raises(CancelRequested):
         CHANGES[change](When(registry, unasked=True), "a")
+    assert registry.get("a").cancel_acknowledged_at is not None  # type: ignore[union-attr]
     registry.cancel("a")
     with pytest.raises(TaskAlreadyFinished):
         CHANGES[change](When(registry, unasked=True), "a")

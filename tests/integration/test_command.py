@@ -140,6 +140,7 @@ def test_cancel(
     client.cancel_task(task_id)
     assert run.end()[0] == code
     assert found(client, task_id).status == status
+    assert found(client, task_id).cancel_acknowledged_at is not None
 
 
 def test_signals_are_passed_on_to_all_that_it_has_started(

@@ -177,6 +177,7 @@ _FUNCTIONS: dict[str, Any] = {
     "create": _create,
     "update": lambda operations, task_id, given: operations.update_task_progress(task_id, **given),
     "heartbeat": lambda operations, task_id, given: operations.heartbeat_task(task_id, given["lease"]),
+    "acknowledge_cancel": lambda operations, task_id, given: operations.acknowledge_cancel(task_id),
     "start": lambda operations, task_id, given: operations.start_task(task_id),
     "complete": lambda operations, task_id, given: operations.complete_task(task_id, given.get("result")),
     "fail": lambda operations, task_id, given: operations.fail_task(task_id, **given),

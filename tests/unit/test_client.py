@@ -87,6 +87,7 @@ def test_all_functions_of_operations_are_there_and_work(client: Client, server: 
         client.create_task(task_id, "ada")
     assert client.fail_task("a", TaskError("no", code="gone", details={"n": 1})).error.details == {"n": 1}  # type: ignore[union-attr]
     assert client.cancel_task("b").cancel_requested_at is not None
+    assert client.acknowledge_cancel("b").cancel_acknowledged_at is not None
     assert client.cancel_task("b", done=True).status is TaskStatus.CANCELLED
     assert [made.message for made in client.update_many([("c", "one"), ("d", "two")])] == ["one", "two"]  # type: ignore[union-attr]
     assert client.append_output("c", "é\n") == 3
@@ -212,6 +213,9 @@ def test_a_request_to_stop_reaches_the_job_at_its_next_word(client: Client, serv
         with pytest.raises(TaskCancelled):
             job()
         assert stored(server, task_id).status is TaskStatus.CANCELLED
+        said = [operation["op"] for operation in server.done if operation["task_id"] == task_id]
+        assert said[-2:] == ["acknowledge_cancel", "cancel"]
+        assert stored(server, task_id).cancel_acknowledged_at is not None
 
 
 def test_a_job_that_only_looks_hears_of_a_request_to_stop(client: Client, server: WorkerServer) -> None:

@@ -278,6 +278,40 @@ def test_a_heartbeat_that_is_refused_tells_the_next_call(server: Server) -> None
         server.update(advance=1)
 
 
+def test_the_heartbeat_of_a_block_acknowledges_a_request_to_stop(server: Server) -> None:
+    """At once, and once, when it is answered with one; a heartbeat that somebody waits for is theirs to answer."""
+    server.create()
+    server.registry.request_cancel("t")
+    asked = Call("heartbeat", "t", (30.0,))
+    asked.claimed = True
+    server.conflator.put(asked)
+    server.settle()
+    assert asked.value().cancel_acknowledged_at is None
+    server.conflator.beat("t", 30.0)
+    server.clock.go(INTERVAL)
+    server.collect()
+    server.answer()
+    assert server.collect() is None  # no time has passed
+    assert [call.verb for call in server.under_way] == ["acknowledge_cancel"]
+    server.settle()
+    server.conflator.beat("t", 30.0)
+    server.settle()
+    assert [call.verb for call in server.made[1:]] == ["heartbeat", "heartbeat", "acknowledge_cancel", "heartbeat"]
+    assert server.registry.get("t").cancel_acknowledged_at is not None  # type: ignore[union-attr]
+
+
+def test_an_acknowledgement_that_is_refused_is_nobodys_error(server: Server) -> None:
+    """By a server that knows none, or of a task that has ended; the next call goes on."""
+    server.create()
+    server.conflator.put(Call("acknowledge_cancel", "t", ()))
+    server.clock.go(INTERVAL)
+    server.collect()
+    server.conflator.answered(server.under_way.popleft(), InvalidValue("op", "there is no such operation"))
+    server.update(message="goes on")
+    server.settle()
+    assert server.registry.get("t").message == "goes on"  # type: ignore[union-attr]
+
+
 def test_a_heartbeat_after_an_end_is_nobodys_error(server: Server) -> None:
     """The heart may beat once more while the end is on its way, before it and behind it; nothing stays of the task."""
     server.create()

@@ -77,6 +77,56 @@ def raises(loop: Iterable[str]) -> None:
 # Saying how far it is.
 
 
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda task: task.update(advance=1),
+        lambda task: task.write("line"),
+        lambda task: task.raise_if_cancelled(),
+        lambda task: next(task.track("ab")),
+    ],
+    ids=["update", "write", "raise_if_cancelled", "track"],
+)
+def test_a_job_that_is_told_to_stop_has_it_acknowledged(task: Handle, tell: Callable[[Handle], object]) -> None:
+    """When it is told, and not before; what it does about it is seen later."""
+    asked = task._operations.cancel_task("t")
+    assert asked.cancel_acknowledged_at is None
+    assert task.snapshot.cancel_acknowledged_at is None
+    with pytest.raises(TaskCancelled):
+        tell(task)
+    told = task.snapshot
+    assert (told.status, told.finished) == (PROCESSING, False)
+    assert told.cancel_acknowledged_at is not None
+
+
+def test_a_job_that_looks_is_told_too(task: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cancelled` acknowledges, once, and answers even if that cannot be stored."""
+    assert not task.cancelled
+    task._operations.cancel_task("t")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            task._operations.registry, "_change", lambda *_: (_ for _ in ()).throw(RegistryUnavailable("away"))
+        )
+        assert task.cancelled
+    assert task.snapshot.cancel_acknowledged_at is None
+    assert task.cancelled
+    told = task.snapshot
+    assert told.cancel_acknowledged_at is not None
+    assert task.cancelled
+    assert task.snapshot == told
+
+
+def test_a_block_acknowledges_nothing_that_is_for_another_task(task: Handle) -> None:
+    """Its own has ended and been cleared, and another has got the id."""
+    with contextlib.suppress(TaskCancelled), task:
+        replace(task._operations, "t")
+        task._operations.cancel_task("t")
+        assert task.cancelled
+        task.update("mine?")
+    assert task.snapshot.cancel_requested_at is not None
+    assert task.snapshot.cancel_acknowledged_at is None
+
+
 def test_update_passes_everything_on(task: Handle) -> None:
     """Each argument of `update` lands in the task, and the newest snapshot comes back."""
     got = task.update("Reading", current=3, total=12, unit="rows", metadata={"file": "a.csv"})

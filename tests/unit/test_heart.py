@@ -12,6 +12,8 @@ import pytest
 
 from realtime.errors import InvalidValue, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
 from realtime.heart import Heart
+from realtime.registry.memory import MemoryRegistry
+from realtime.task import NewTask
 
 #: Seconds that anything may take.
 PATIENCE = 20
@@ -75,6 +77,24 @@ def test_the_first_beat_may_be_another(beats: Beats) -> None:
     assert first == [("a", 0.03)]
     assert [beats.next() for _ in range(3)] == ["a"] * 3
     assert first == [("a", 0.03)]
+
+
+def test_a_beat_that_is_answered_with_a_request_to_stop_is_acknowledged() -> None:
+    """What holds the task is about to be told; where nobody has asked, or it was said already, nothing is said."""
+    registry = MemoryRegistry()
+    registry.create(NewTask("a"))
+    heart = Heart(registry.heartbeat, 30.0, acknowledge=registry.acknowledge_cancel)
+    for _ in range(2):
+        heart.hold("a")
+        heart.release("a")
+    before = registry.request_cancel("a")
+    for _ in range(2):
+        heart.hold("a")
+        heart.release("a")
+    after = registry.get("a")
+    assert after is not None
+    assert (after.version, before.cancel_acknowledged_at) == (before.version + 1, None)
+    assert after.cancel_acknowledged_at is not None
 
 
 def test_a_first_beat_that_is_interrupted_holds_nothing(beats: Beats) -> None:

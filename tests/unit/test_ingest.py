@@ -39,6 +39,7 @@ ADDRESSES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/tasks/a/complete", {"result": [1]}),
     ("POST", "/tasks/a/fail", {"error": "no"}),
     ("POST", "/tasks/a/cancel", {"done": True}),
+    ("POST", "/tasks/a/acknowledge_cancel", {}),
     ("POST", "/batch", {"operations": [{"op": "complete", "task_id": "a"}]}),
 ]
 
@@ -587,7 +588,7 @@ class TestConditions:
         assert site.now() == before
 
     def test_stop_on_cancel(self, site: Site) -> None:
-        """409 once somebody has asked, and nothing is changed; the end is taken all the same."""
+        """409 once somebody has asked, and only that the worker knows is noted; the end is taken all the same."""
         site.task()
         for method, path, body in ADDRESSES[1:5]:
             assert site.send(method, f"{path}?stop_on_cancel=1", body).status_code == 200
@@ -595,9 +596,25 @@ class TestConditions:
         before, written = site.now(), site.registry.output_ends("a")
         for method, path, body in ADDRESSES[1:5]:
             assert told(site.send(method, f"{path}?stop_on_cancel=1", body)) == (409, "cancel_requested")
-        assert (site.now(), site.registry.output_ends("a")) == (before, written)
+        assert site.now().cancel_acknowledged_at is not None
+        assert site.now().version == before.version + 1
+        assert (site.now().progress, site.registry.output_ends("a")) == (before.progress, written)
         assert site.send("PATCH", "/tasks/a?stop_on_cancel=0", {"percent": 50}).status_code == 200
         assert site.send("POST", "/tasks/a/cancel?stop_on_cancel=1", {"done": True}).status_code == 200
+
+    def test_a_request_to_stop_is_acknowledged(self, site: Site) -> None:
+        """By a worker that looks itself: once, and only where one was made; a plain heartbeat does not say so."""
+        site.task()
+        path = "/tasks/a/acknowledge_cancel"
+        assert told(site.send("POST", path))["cancel_acknowledged_at"] is None
+        site.operations.cancel_task("a")
+        assert told(site.send("POST", "/tasks/a/heartbeat"))["cancel_acknowledged_at"] is None
+        at = told(site.send("POST", path))["cancel_acknowledged_at"]
+        assert at is not None
+        body = {"operations": [{"op": "acknowledge_cancel", "task_id": "a"}]}
+        assert told(site.send("POST", "/batch", body))["results"][0]["task"]["cancel_acknowledged_at"] == at
+        site.operations.complete_task("a")
+        assert told(site.send("POST", path)) == (409, "already_finished")
 
     def test_prefer_minimal(self, site: Site) -> None:
         """What a worker needs, and no more."""

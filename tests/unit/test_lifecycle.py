@@ -19,6 +19,7 @@ from realtime.operations import Operations
 from realtime.task import TaskStatus
 
 NAMES = [
+    "acknowledge_cancel",
     "append_output", "cancel_task", "complete_task", "create_task", "fail_task", "get_task_status", "heartbeat_task",
     "list_tasks",
     "remove_task", "update_many", "update_task_progress",
