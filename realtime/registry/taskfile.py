@@ -168,6 +168,7 @@ class TaskFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
             try:
+                _make(path)
                 self._database = sqlite3.connect(
                     path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
                 )
@@ -258,6 +259,15 @@ class TaskFile:
 
 #: Keeps the databases of the parent from being closed by a child that has no other use for them.
 _abandoned: list[sqlite3.Connection] = []
+
+
+def _make(path: Path) -> None:
+    """Make the file, if there is none, for its owner alone: what tasks say is for those who may see them. (SQLite would
+    go by the umask; the files that it keeps beside this one get the mode of this one.) One that is there was given its
+    mode by somebody, who may want a backup to read it.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _lock(path: Path) -> int:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -614,6 +615,20 @@ def test_an_interrupted_wait_does_not_take_the_news_away(
 
 
 # Who has the file.
+
+
+def test_a_new_file_and_what_lies_beside_it_are_its_owners_alone(registry: SqliteRegistry, path: Path) -> None:
+    registry.create(NewTask("a", "ada"))
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert modes == dict.fromkeys(("tasks.db", "tasks.db-lock", "tasks.db-shm", "tasks.db-wal"), 0o600)
+
+
+def test_a_file_that_is_there_keeps_its_mode(open_file: Open, path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    path.chmod(0o640)
+    open_file().open()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_nothing_is_opened_before_the_first_use(path: Path) -> None:
