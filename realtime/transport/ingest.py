@@ -57,15 +57,13 @@ from .requests import (
     content_of,
     convert,
 )  # fmt: skip
+from .schema import MAX_SNAPSHOTS
 
 log = logging.getLogger("realtime")
 
 #: What an operation comes to: a status, and what it is about (a task, or where a stream ends).
 _Outcome = tuple[int, Task | dict[str, Any]]
 _MINIMAL: Final = "return=minimal"
-#: Bytes of whole snapshots in the answer to a batch; the tasks that find no room are shown as `_minimal` does. A few
-#: bytes are enough to ask for the 256 KiB of a result, and a batch may ask 1,000 times.
-MAX_SNAPSHOTS: Final = 32 * 1024 * 1024
 
 
 class Ingest:

@@ -26,7 +26,7 @@ from .requests import (
     StartRequest,
     UpdateRequest,
 )  # fmt: skip
-from .schema import BatchAnswer, Page, Receipt, Refusal, Snapshot, Written
+from .schema import MAX_SNAPSHOTS, BatchAnswer, Page, Receipt, Refusal, Snapshot, Written
 
 _Schema = dict[str, Any]
 _REFERENCE: Final = "#/components/schemas/{name}"
@@ -113,6 +113,11 @@ def document(config: Config, server: str) -> dict[str, Any]:
         "type": "object",
         "examples": [{"op": "update", "task_id": "a", "percent": 40}],
     }
+    schemas["BatchResult"]["properties"]["task"] = {"anyOf": [_ref("Snapshot"), _ref("Receipt")]}
+    schemas["BatchAnswer"]["properties"]["results"]["description"] = (
+        f"Of each task its snapshot, up to {MAX_SNAPSHOTS >> 20} MiB of them in one answer; then, and with "
+        "`Prefer: return=minimal`, a receipt: read the task for the rest."
+    )
     paths: dict[str, dict[str, Any]] = {}
     for operation in _ALL:
         paths.setdefault(operation.path, {})[operation.method] = _described(operation)

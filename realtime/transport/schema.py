@@ -5,7 +5,7 @@ Snapshots are not built from these (`Task` writes its JSON at once); a test read
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -140,6 +140,11 @@ class BatchResult(Shape, frozen=True):
     watched: bool | UnsetType = UNSET
     output: Written | UnsetType = UNSET
     error: Problem | UnsetType = UNSET
+
+
+#: Bytes of whole snapshots in the answer to a batch; the tasks that find no room are shown by a receipt. A few
+#: bytes are enough to ask for the 256 KiB of a result, and a batch may ask 1,000 times.
+MAX_SNAPSHOTS: Final = 32 * 1024 * 1024
 
 
 class BatchAnswer(Shape, frozen=True):

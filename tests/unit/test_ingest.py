@@ -22,7 +22,7 @@ from realtime.keys import Keys
 from realtime.registry.leases import WORKER_LOST
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import Task
-from realtime.transport import http, ingest
+from realtime.transport import http, ingest, openapi, schema
 from realtime.transport.commands import Commands
 from realtime.transport.idempotency import MAX_ANSWERS, Answer, Idempotency
 from realtime.transport.ingest import Ingest
@@ -842,6 +842,15 @@ class TestBatch:
         shown = [result["task"] for result in told(answer)["results"]]
         assert [task.get("result") is not None for task in shown] == [True] * 3 + [False] * 97
         assert {(task["task_id"], task["status"]) for task in shown} == {("a", "completed")}
+
+    def test_the_bound_on_what_is_shown_is_told(self, site: Site, root: Path) -> None:
+        """Where a reader looks: in the document of the API, and in the README."""
+        schemas = openapi.document(site.config, "/realtime/v1")["components"]["schemas"]
+        most = f"{schema.MAX_SNAPSHOTS // 2**20} MiB"
+        assert most in schemas["BatchAnswer"]["properties"]["results"]["description"]
+        assert schemas["BatchResult"]["properties"]["task"]["anyOf"][1] == {"$ref": "#/components/schemas/Receipt"}
+        [line] = [line for line in (root / "README.md").read_text("utf-8").splitlines() if most in line]
+        assert "short ones" in line
 
     def test_a_store_that_is_away_is_asked_once(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each would wait for it in vain."""
