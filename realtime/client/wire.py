@@ -81,8 +81,7 @@ _PROBLEMS: Final[dict[str, Callable[[str, Error], RealtimeError]]] = {
 def _create(new: NewTask, exist_ok: bool) -> dict[str, Any]:
     return {
         "op": "create", "user_id": new.user_id, "groups": new.groups, "name": new.name, "status": new.status,
-        # An omitted message would be the usual one.
-        "message": new.message or "", "total": new.total, "unit": new.unit, "metadata": _raw(new.metadata),
+        "message": new.message, "total": new.total, "unit": new.unit, "metadata": _raw(new.metadata),
         "cancellable": new.cancellable, "exist_ok": exist_ok,
     }  # fmt: skip
 
@@ -117,12 +116,15 @@ _OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
 }
 
 
+#: Of a new task, what is not as if it had been left out.
+_NONE: Final = ("user_id", "message")
+
+
 def operation_of(call: Call) -> bytes:
-    """One item of a batch. What is None is left out, but for the owner: that says that there is none."""
+    """One item of a batch. What is None is left out, unless it says that there is none: no owner, no first message."""
+    said = _NONE if call.verb == "create" else ()
     operation = {
-        name: value
-        for name, value in _OPERATIONS[call.verb](*call.args).items()
-        if value is not None or name == "user_id"
+        name: value for name, value in _OPERATIONS[call.verb](*call.args).items() if value is not None or name in said
     }
     return msgspec.json.encode({**operation, "task_id": call.task_id})
 

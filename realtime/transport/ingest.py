@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import msgspec
 from flask import Response, request
+from msgspec import UNSET
 from werkzeug.exceptions import HTTPException, NotFound
 
 from .. import values
@@ -147,7 +148,7 @@ class Ingest:
         owner = values.user_id(given.user_id)
         groups = values.groups(given.groups or ())
         grant.need_place(owner, groups)
-        more: dict[str, Any] = {} if given.message is None else {"message": given.message}
+        more: dict[str, Any] = {} if given.message is UNSET else {"message": given.message}
         task = self._creations.create_task(
             given.task_id, NOBODY if owner is None else owner, name=given.name, status=given.status or "processing",
             total=given.total, unit=given.unit, metadata=given.metadata, cancellable=bool(given.cancellable),

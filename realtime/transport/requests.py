@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from werkzeug.exceptions import BadRequest, LengthRequired, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.wrappers import Request
 
@@ -41,6 +41,8 @@ Total = Annotated[int, _Positive] | Annotated[float, _Positive]
 Lease = Annotated[int, _Lease] | Annotated[float, _Lease]
 Percent = Annotated[int, _Percent] | Annotated[float, _Percent]
 Unit = Annotated[str, Meta(max_length=MAX_UNIT)]
+#: The one field of which null says something else than leaving it out.
+Message = Annotated[str, Meta(description="Left out: `Starting...`; null: none.")]
 
 
 class CreateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,7 +52,7 @@ class CreateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task_id: Id | Whole | None = None
     name: str | None = None
     status: Literal["pending", "processing"] | None = None
-    message: str | None = None
+    message: Message | UnsetType | None = UNSET
     total: Total | None = None
     unit: Unit | None = None
     metadata: dict[str, Any] | None = None

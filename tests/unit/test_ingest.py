@@ -213,6 +213,16 @@ class TestLife:
         ended = site.send("POST", "/tasks/a/cancel", {"done": True})
         assert (ended.status_code, told(ended)["status"]) == (200, "cancelled")
 
+    @pytest.mark.parametrize(
+        ("said", "message"), [({}, "Starting..."), ({"message": None}, None), ({"message": ""}, "")]
+    )
+    def test_the_first_message(self, site: Site, said: dict[str, Any], message: str | None) -> None:
+        """Left out it is the usual one; null is none, alone and in a batch."""
+        body = {"user_id": "ann", **said}
+        assert told(site.send("POST", "/tasks", body))["progress"]["message"] == message
+        [made] = told(site.send("POST", "/batch", {"operations": [{"op": "create", **body}]}))["results"]
+        assert made["task"]["progress"]["message"] == message
+
     def test_reading_listing_and_removing(self, site: Site) -> None:
         """By a key, whosever the task is."""
         site.task("a", "ann")
