@@ -79,7 +79,9 @@ class WorkerKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         actions = frozenset(scope for scope in self.scopes if scope in ACTIONS)
         users = _ids(self.scopes, "user:")
         groups = _ids(self.scopes, "group:")
-        return WorkerGrant(name=self.name, actions=actions, bound=bool(users or groups), users=users, of_groups=groups)
+        return WorkerGrant(
+            name=self.name, key_id=self.id, actions=actions, bound=bool(users or groups), users=users, of_groups=groups
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class WorkerGrant(Grant):
     """What the holder of a key may do. ``bound`` keys reach the tasks of ``users`` and ``of_groups`` only."""
 
     name: str = ""
+    #: Of the very key: one that is made anew under the name of another may have other scopes.
+    key_id: str = dataclasses.field(default="", compare=False)
     actions: frozenset[str] = frozenset()
     bound: bool = False
     users: frozenset[str] = frozenset()

@@ -39,9 +39,12 @@ from .processes import refuse_multiprocess
 
 #: Seconds that a request may wait; proxies commonly give up after 30.
 MAX_WAIT: Final = 25.0
-#: Waits at once where a wait costs a green thread, and of one user (of one address, for those who have no user).
+#: Waits at once where a wait costs a green thread, and of one user (of one address, for those who have no user). One
+#: worker key may hold half of what there is, and so may a user where there are few.
 MAX_WAITS: Final = 1_000
 MAX_WAITS_PER_USER: Final = 20
+
+_KEY: Final = "worker key"
 
 #: What the machine's own table of types may lack or have wrong: a browser runs no module of another type.
 _TYPES: Final = {
@@ -217,12 +220,12 @@ class _Api:
             raise Unauthenticated
         return grant
 
-    def _who(self, grant: Grant) -> tuple[str | None, str] | None:
+    def _who(self, grant: Grant) -> tuple[str, str]:
         if isinstance(grant, WorkerGrant):
-            return None  # it waits for the tasks of many users
+            return _KEY, grant.key_id
         if grant.user_id is not None:
-            return grant.user_id, ""
-        return None, behind_proxies(request.environ, self._config.trusted_proxies).get("REMOTE_ADDR", "")
+            return "user", grant.user_id
+        return "address", behind_proxies(request.environ, self._config.trusted_proxies).get("REMOTE_ADDR", "")
 
     def _newer(self, task_id: str, epoch: str, version: int) -> Callable[[], bool]:
         def newer() -> bool:
@@ -236,11 +239,11 @@ class _Api:
 
 
 class _Wait:
-    """The condition of one wait, and whose it is (a worker's: None)."""
+    """The condition of one wait, and whose it is: a user's, an address's or a key's."""
 
     __slots__ = ("__weakref__", "_newer", "who")
 
-    def __init__(self, newer: Callable[[], bool], who: tuple[str | None, str] | None) -> None:
+    def __init__(self, newer: Callable[[], bool], who: tuple[str, str]) -> None:
         self._newer = newer
         self.who = who
 
@@ -264,11 +267,13 @@ class _Waits:
     def add(self, wait: _Wait, most: int, why: str = "") -> None:
         """Raises `LimitReached`."""
         with self._lock:
-            of_user = 0 if wait.who is None else sum(known.who == wait.who for known in self._known)
-            if of_user >= MAX_WAITS_PER_USER:
-                raise LimitReached(f"{MAX_WAITS_PER_USER} requests of this user are waiting already.")
             if len(self._known) >= most:
                 raise LimitReached(f"{most} requests are waiting already{why}.")
+            share = (most + 1) // 2  # one who holds more would shut out all others
+            if wait.who[0] != _KEY:  # a worker waits for the tasks of many users
+                share = min(share, MAX_WAITS_PER_USER)
+            if sum(known.who == wait.who for known in self._known) >= share:
+                raise LimitReached(f"{share} requests of this {wait.who[0]} are waiting already.")
             self._known.add(wait)
 
 

@@ -284,7 +284,7 @@ class Ingest:
             answer = Answer(response.status_code, response.get_data(), tuple(response.headers.to_wsgi_list()))
             return answer, 200 <= response.status_code < 300
 
-        answer, again = self._idempotency.once(grant.name, key, self._fingerprint(), ask)
+        answer, again = self._idempotency.once(grant.key_id, key, self._fingerprint(), ask)
         response = Response(answer.body, answer.status, list(answer.headers))
         if again:
             response.headers["Idempotency-Replayed"] = "true"

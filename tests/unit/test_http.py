@@ -466,6 +466,14 @@ class TestParking:
         assert (status, len(kept)) == (204, 1)
         assert self.park(site)[0] == 429
 
+    def test_one_user_does_not_hold_all_waits(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where there are few, half of them at most."""
+        monkeypatch.setattr(http, "MAX_WAITS", 6)
+        site.task("a", "ann", groups=["team"])
+        waits = [self.park(site) for _ in range(4)]
+        assert [status for status, _ in waits] == [204] * 3 + [429]
+        assert [self.park(site, f"user{number}/team")[0] for number in range(2)] == [204] * 2
+
     def test_those_without_a_user_are_told_apart_by_their_address(self, site: Site) -> None:
         """A ticket may be in many hands, and a user is never taken for an address."""
         site.task()

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -250,6 +251,19 @@ class TestLife:
             assert answer.status_code == 204
         site.operations.cancel_task("a")
         assert told(site.send("GET", f"/tasks/a?after={cursor}"))["cancel_requested_at"] is not None
+
+    def test_one_key_does_not_hold_all_waits(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Half of them at most, and it is told to come back; others find room."""
+        monkeypatch.setattr(http, "MAX_WAITS", 10)
+        path = f"/tasks/a?after={site.task().etag.strip(chr(34))}"
+        other = site.make_key()
+        parked: list[Any] = []
+        answers = [site.send("GET", path, realtime__park=parked) for _ in range(6)]
+        assert [answer.status_code for answer in answers] == [204] * 5 + [429]
+        assert answers[5].headers["Retry-After"] == "1"
+        assert "this worker key" in answers[5].get_json()["error"]["message"]
+        assert site.send("GET", path, key=other, realtime__park=parked).status_code == 204
+        assert site.send("GET", path, key=None, realtime__park=parked).status_code == 204
 
     def test_the_same_end_again_changes_nothing(self, site: Site) -> None:
         """Another is refused, and the error says how it ended."""
@@ -682,12 +696,25 @@ class TestIdempotency:
         assert site.now("b").current is None
 
     def test_another_worker_may_have_the_same_key(self, site: Site) -> None:
-        """Each has its own; a worker that is given a new key (rotation) goes on with its own."""
+        """Each has its own."""
         site.task(total=100)
         headers = {"Idempotency-Key": "k"}
         for key in (site.key, site.make_key("report")):
             site.send("PATCH", "/tasks/a", {"advance": 1}, key=key, headers=headers)
         assert site.now().current == 2
+
+    def test_a_key_made_anew_under_a_name_is_not_told_what_the_old_one_was(self, site: Site) -> None:
+        """It may have other scopes; nor is the one that rotation makes."""
+        site.task(total=100)
+        headers = {"Idempotency-Key": "k"}
+        first, _ = keys.create(site.path, ("report",), name="ci")
+        assert site.send("PATCH", "/tasks/a", {"advance": 1}, key=first, headers=headers).status_code == 200
+        second, _ = keys.rotate(site.path, "ci", grace=timedelta(hours=1))
+        assert site.send("PATCH", "/tasks/a", {"advance": 1}, key=second, headers=headers).status_code == 200
+        assert site.now().current == 2
+        keys.revoke(site.path, "ci")
+        third, _ = keys.create(site.path, ("report", "user:bob"), name="ci")
+        assert told(site.send("PATCH", "/tasks/a", {"advance": 1}, key=third, headers=headers)) == (404, "not_found")
 
     def test_what_was_refused_is_asked_anew(self, site: Site) -> None:
         """It has changed nothing."""
