@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-REDIS: Final = ("redis", "rediss", "redis+sentinel", "valkey", "valkeys", "valkey+sentinel", "unix")
+REDIS: Final = (
+    "redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+cluster",
+    "valkey", "valkeys", "valkey+sentinel", "valkey+cluster", "valkeys+cluster", "unix",
+)  # fmt: skip

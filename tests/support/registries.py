@@ -14,6 +14,7 @@ from realtime.registry.redis import RedisRegistry
 from realtime.registry.sqlite import SqliteRegistry
 from realtime.task import Task
 
+from .clusters import shared_cluster
 from .stores import shared_server
 
 
@@ -31,6 +32,11 @@ def open_store(kind: str, folder: Path, **settings: Any) -> Registry:
     return RedisRegistry(f"{shared_server(kind).url}?prefix=rt-{secrets.token_hex(8)}", timeout=10.0, **settings)
 
 
+def open_cluster(folder: Path, **settings: Any) -> Registry:
+    """On a cluster that other tests share, under names that nobody else has."""
+    return RedisRegistry(f"{shared_cluster().url}?prefix=rt-{secrets.token_hex(8)}", timeout=10.0, **settings)
+
+
 #: How to open each registry, given a folder of the test's own, ``clock`` and what of ``retention``, ``max_tasks`` and
 #: ``max_tasks_per_user`` is not to be as usual.
 OPENERS: dict[str, Callable[..., Registry]] = {
@@ -38,6 +44,7 @@ OPENERS: dict[str, Callable[..., Registry]] = {
     "sqlite": open_sqlite,
     "redis": partial(open_store, "redis"),
     "valkey": partial(open_store, "valkey"),
+    "cluster": open_cluster,
 }
 
 

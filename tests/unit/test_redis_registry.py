@@ -18,8 +18,8 @@ from realtime.errors import ConfigError, RegistryUnavailable, TaskNotFound
 from realtime.registry import open_registry
 from realtime.registry import transitions as moves
 from realtime.registry.redis import RedisRegistry
+from realtime.registry.redis.cluster import open_link
 from realtime.registry.redis.codec import FORMAT, decode, encode
-from realtime.registry.redis.link import Link
 from realtime.task import FAILED, NewTask, TaskFailure
 from support.clock import Clock
 from support.registries import Told
@@ -60,7 +60,7 @@ def other(url: str) -> Iterator[RedisRegistry]:
 )
 def test_an_address_says_how_to_connect(url: str, kind: type, expected: dict[str, Any]) -> None:
     """Every form leads to the connection that it names, with the time limit; nothing is opened."""
-    pool = Link(url, 0.5).client.connection_pool
+    pool = open_link(url, 0.5).client.connection_pool
     assert pool.connection_class is kind
     assert expected.items() <= pool.connection_kwargs.items()
     assert pool.connection_kwargs["socket_timeout"] == pool.connection_kwargs["socket_connect_timeout"] == 0.5
@@ -68,7 +68,7 @@ def test_an_address_says_how_to_connect(url: str, kind: type, expected: dict[str
 
 def test_an_address_says_how_long_to_wait() -> None:
     """For an answer, for a connection, and for a sign of life."""
-    link = Link("redis://h/1?timeout=0.25&prefix=app", 9.0)
+    link = open_link("redis://h/1?timeout=0.25&prefix=app", 9.0)
     given = link.client.connection_pool.connection_kwargs
     assert (link.timeout, given["socket_timeout"], given["socket_connect_timeout"], given["db"]) == (
         0.25,
@@ -81,7 +81,7 @@ def test_an_address_says_how_long_to_wait() -> None:
 @pytest.mark.parametrize("scheme", ["redis+sentinel", "valkey+sentinel"])
 def test_an_address_of_sentinels_names_a_service(scheme: str) -> None:
     """Several sentinels, the service, the database, and the login of the service."""
-    pool = Link(f"{scheme}://u:p%40@one:1,two/main/4", 0.5).client.connection_pool
+    pool = open_link(f"{scheme}://u:p%40@one:1,two/main/4", 0.5).client.connection_pool
     sentinels = [client.connection_pool.connection_kwargs for client in pool.sentinel_manager.sentinels]
     assert [(one["host"], one["port"], one["socket_timeout"]) for one in sentinels] == [
         ("one", 1, 0.5),
@@ -182,8 +182,8 @@ def lose(registry: RedisRegistry) -> Callable[[str], LosesAnswers]:
     """Have the next answer of a script be lost."""
 
     def lose_one(name: str) -> LosesAnswers:
-        loses = LosesAnswers(registry._link._scripts[name])
-        registry._link._scripts[name] = loses
+        loses = LosesAnswers(registry._link.scripts[name])
+        registry._link.scripts[name] = loses
         return loses
 
     return lose_one

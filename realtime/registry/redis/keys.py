@@ -2,23 +2,29 @@
 
 The id of a task is the hash tag of its keys, so that one script may touch all of them in a cluster; so are the lists of
 tasks under the one tag of the prefix. A channel belongs to a room, and to a database, which channels know nothing of.
+It has the tag of what the room is about, so that the same script may publish to it: a task's, or that of the lists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from ...protocol import group_room, task_room, user_room
 from ...task import Task
 from ..base import Removed
 
+_TASK: Final = task_room("")
+
 
 class Keys:
     """The names of one app's things; ``prefix`` keeps apps that share a database apart."""
 
-    def __init__(self, prefix: str, database: int) -> None:
+    def __init__(self, prefix: str, database: int, *, sharded: bool) -> None:
         self._prefix = prefix
-        self._channels = f"{prefix}@{database}:"
+        self._sharded = sharded
+        self._of_tasks = f"{prefix}@{database}:{_TASK}{{"
+        self._of_lists = f"{{{prefix}}}@{database}:"
         #: A hash: the epoch and the run id of the server that it began on, the highest order, the number of ends.
         self.meta = f"{{{prefix}}}:meta"
         #: All unfinished tasks, by order; all finished ones, by end; and when their retention is over.
@@ -67,11 +73,23 @@ class Keys:
 
     def channel(self, room: str) -> str:
         """Where the news of a room are told."""
-        return self._channels + room
+        if room.startswith(_TASK):
+            return f"{self._of_tasks}{room.removeprefix(_TASK)}}}"
+        return self._of_lists + room
 
     def room(self, channel: str) -> str:
         """The room of a channel."""
-        return channel.removeprefix(self._channels)
+        if channel.startswith(self._of_tasks):
+            return _TASK + channel.removeprefix(self._of_tasks)[:-1]
+        return channel.removeprefix(self._of_lists)
+
+    def channels_of(self, source: Task | Removed) -> list[str]:
+        """Where a script that touches a task tells of it: all its rooms; in a cluster that of the task alone."""
+        return list(map(self.channel, [task_room(source.task_id)] if self._sharded else rooms_of(source)))
+
+    def channels_of_lists(self, user_id: str | None, groups: Collection[str]) -> list[str]:
+        """Where is told what happens to the lists: in a cluster, to the rooms that have some."""
+        return list(map(self.channel, rooms_with_lists(user_id, groups))) if self._sharded else []
 
 
 def rooms_with_lists(user_id: str | None, groups: Collection[str]) -> list[str]:

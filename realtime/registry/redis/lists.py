@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from ...task import NewTask, Task
+from .codec import encode
 from .keys import rooms_with_lists
 from .link import Link
 
@@ -61,7 +62,8 @@ class Lists:
         """List a task that is about to be created. Returns its order, and the time in microseconds."""
         keys = [self._keys.meta, self._keys.live]
         keys += [self._keys.unfinished(room) for room in rooms_with_lists(new.user_id, new.groups)]
-        epoch, order, micros = self._link.run("register", keys, [new.task_id, "" if now is None else now])
+        args = [new.task_id, "" if now is None else now, *self._keys.channels_of_lists(new.user_id, new.groups)]
+        epoch, order, micros = self._link.run("register", keys, args)
         self._link.heard(epoch.decode())
         return int(order), int(micros)
 
@@ -95,6 +97,8 @@ class Lists:
             places = self._places(task, finished=False) + self._places(task, finished=True)
             commands += [("ZREM", key, member) for key in places]
             commands.append(("HDEL", self._keys.over, member))
+            for channel in self._keys.channels_of_lists(task.user_id, task.groups):
+                commands.append(("SPUBLISH", channel, b"R %d 0 0 %b" % (version, encode(task))))
         if commands:
             self._link.ask(*commands)
 

@@ -18,11 +18,11 @@ from ..base import Local, Registry, Removed
 from ..leases import Silence
 from ..output import MAX_STREAMS, Piece, piece_of
 from .catchup import CatchUp
+from .cluster import open_link
 from .codec import encode
 from .feed import Feed, Teller
-from .keys import rooms_of, rooms_with_lists
+from .keys import rooms_with_lists
 from .leases import StoredLeases
-from .link import Link
 from .lists import Lists, Member, Shelf
 from .nonces import Nonces
 from .notes import RedisNotes
@@ -54,7 +54,7 @@ class RedisRegistry(Registry):
         timeout: float = 1.0,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._link = Link(url, timeout)
+        self._link = open_link(url, timeout)
         self._keys = self._link.keys
         self._retention = retention
         self._output_tail = output_tail
@@ -91,7 +91,7 @@ class RedisRegistry(Registry):
         now = micros / 1e6 if self._clock is None else self._clock()
         task = transitions.created(new, epoch=self.epoch, now=now, version=0, order=order)
         answer = self._link.run(
-            "create", self._keys_of(task_id), [nonce, micros, task.status, encode(task), *self._channels(task)]
+            "create", self._keys_of(task_id), [nonce, micros, task.status, encode(task), *self._keys.channels_of(task)]
         )
         if answer[0] == 1:
             task = self._records.stored(task, int(answer[1]), 0, nonce).task
@@ -151,7 +151,7 @@ class RedisRegistry(Registry):
         kept = int(self._retention * 1e3) + _GRACE if new.finished else ""
         answer = self._link.run(
             "store", self._keys_of(task_id),
-            [base.nonce, nonce, new.status, kept, encode(new), *self._channels(new)],
+            [base.nonce, nonce, new.status, kept, encode(new), *self._keys.channels_of(new)],
         )  # fmt: skip
         if answer[0] < 0:
             self._records.forget(task_id)
@@ -181,7 +181,7 @@ class RedisRegistry(Registry):
         if known is None:
             raise TaskNotFound(task_id)
         args = [self.nonces.new(), stream, data, self._output_tail, MAX_STREAMS, task_id]
-        answer = self._link.run("append", keys, [*args, *self._channels(known.task)])
+        answer = self._link.run("append", keys, [*args, *self._keys.channels_of(known.task)])
         if answer[0] == -1:
             self._records.forget(task_id)
             raise TaskNotFound(task_id)
@@ -241,7 +241,7 @@ class RedisRegistry(Registry):
             [
                 (
                     self._keys_of(task.task_id),
-                    [task.version, secrets.token_bytes(8), _REMEMBERED, *self._channels(task)],
+                    [task.version, secrets.token_bytes(8), _REMEMBERED, *self._keys.channels_of(task)],
                 )
                 for task in tasks
             ],
@@ -350,9 +350,6 @@ class RedisRegistry(Registry):
 
     def _keys_of(self, task_id: str) -> builtins.list[str]:
         return [self._keys.task(task_id), self._keys.output(task_id)]
-
-    def _channels(self, task: Task) -> builtins.list[str]:
-        return [self._keys.channel(room) for room in rooms_of(task)]
 
     def close(self) -> None:
         super().close()

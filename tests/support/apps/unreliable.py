@@ -36,8 +36,8 @@ def _lossy(self: link.Link, call: Callable[[], Any]) -> Any:
     return _attempt(self, losing)
 
 
-def _forgetful(name: str) -> str:
-    return _source(name).replace("there[5] == ARGV[2]", "false")
+def _forgetful(name: str, *, sharded: bool) -> str:
+    return _source(name, sharded=sharded).replace("there[5] == ARGV[2]", "false")
 
 
 link.Link.attempt = _lossy  # type: ignore[method-assign]

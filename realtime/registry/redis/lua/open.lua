@@ -1,9 +1,23 @@
--- Whose memory this is: the epoch, made anew when the store is empty or is another process than the one that made it.
--- KEYS: meta. ARGV: the server's run id, an epoch to begin with. Returns epoch, seconds, microseconds.
+-- Whose memory this is: the epoch, made anew when the store is empty, or when a server that had some of the tasks has none
+-- any more: it was started anew, or another has taken its place, and writes may be lost.
+-- KEYS: meta. ARGV: the run ids of the servers with tasks, an epoch to begin with, whether it is certain that these are all
+-- ('' = no: then nothing is returned where a server is missing).
+-- Returns epoch, seconds, microseconds.
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'run')
-local epoch = known[1]
-if not epoch or known[2] ~= ARGV[1] then
+local epoch, there, lost = known[1], {}, not known[1]
+for run in string.gmatch(ARGV[1], '%S+') do
+  there[run] = true
+end
+for run in string.gmatch(known[2] or '', '%S+') do
+  lost = lost or not there[run]
+end
+if lost and epoch and ARGV[3] == '' then
+  return {}
+end
+if lost then
   epoch = ARGV[2]
+end
+if lost or known[2] ~= ARGV[1] then
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', ARGV[1])
 end
 local time = redis.call('TIME')

@@ -1,0 +1,134 @@
+"""A private Redis Cluster for tests: three primaries on 127.0.0.1 that share the slots, in a folder of their own."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from .ports import free_port
+from .stores import find_server
+
+SLOTS = 16384
+#: Seconds between two looks at servers that start.
+_TICK = 0.01
+
+
+class Node:
+    """A server of a cluster. `kill` and `start` may follow each other: it remembers its slots, and no task."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self._program = program
+        self._folder = folder
+        self.port = free_port()
+        self._bus = free_port()  # else it is the port plus 10000, which may be anybody's
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def client(self) -> Any:
+        return redis.Redis(port=self.port, socket_timeout=10)
+
+    def start(self) -> None:
+        """Start the server, and return when it answers. AssertionError if it does not within 20 s."""
+        self._folder.mkdir(exist_ok=True)
+        command = [self._program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
+        command += ["--cluster-enabled", "yes", "--cluster-port", str(self._bus), "--cluster-node-timeout", "2000"]
+        command += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        with contextlib.closing(self.client()) as client:
+            over = time.monotonic() + 20
+            while True:
+                with contextlib.suppress(redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError):
+                    client.ping()
+                    return
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    raise AssertionError(f"{command} ended with {self._process.wait(_TICK)}")
+                assert time.monotonic() < over, f"{command} does not answer"
+
+    def send_signal(self, number: int) -> None:
+        """SIGSTOP pauses it, SIGCONT lets it go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the process, in whatever state it is."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def meet(self, other: Node) -> None:
+        """Make it know another node."""
+        with contextlib.closing(self.client()) as client:
+            client.execute_command("CLUSTER MEET", "127.0.0.1", other.port, other._bus)
+
+
+class Cluster:
+    """Three nodes, started together."""
+
+    def __init__(self, kind: str = "redis") -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="rt-cluster-"))
+        program = find_server(kind)
+        self.nodes = [Node(program, self.folder / str(number)) for number in range(3)]
+        self.url = f"redis+cluster://{','.join(node.address for node in self.nodes)}"
+
+    def start(self) -> None:
+        """Start it, and return when all nodes say that it is whole. AssertionError if that takes more than 20 s."""
+        for node in self.nodes:
+            node.start()
+        bound = [SLOTS * number // len(self.nodes) for number in range(len(self.nodes) + 1)]
+        for number, node in enumerate(self.nodes):
+            with contextlib.closing(node.client()) as client:
+                client.execute_command("CLUSTER ADDSLOTSRANGE", bound[number], bound[number + 1] - 1)
+                client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            if number:
+                node.meet(self.nodes[0])
+        self.wait_until_whole()
+
+    def wait_until_whole(self) -> None:
+        """Until every node says that all slots are served, by nodes that it hears. AssertionError after 20 s."""
+        over = time.monotonic() + 20
+        for node in self.nodes:
+            with contextlib.closing(node.client()) as client:
+                while True:
+                    told = client.execute_command("CLUSTER INFO")
+                    if (told["cluster_state"], told["cluster_known_nodes"]) == ("ok", str(len(self.nodes))):
+                        break
+                    assert time.monotonic() < over, told
+                    time.sleep(_TICK)
+
+    def owner(self, key: str) -> Node:
+        """The node that has the slot of a key, as the first tells."""
+        with contextlib.closing(self.nodes[0].client()) as client:
+            slot = client.execute_command("CLUSTER KEYSLOT", key)
+            for first, last, (_, port, *_), *_ in client.execute_command("CLUSTER SLOTS"):
+                if first <= slot <= last:
+                    return next(node for node in self.nodes if node.port == port)
+        raise AssertionError(f"nobody has the slot of {key}")
+
+    def remove(self) -> None:
+        """End it and leave nothing behind."""
+        for node in self.nodes:
+            node.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@cache
+def shared_cluster() -> Cluster:
+    """One cluster for all tests of this process that do nothing to it; it ends with the process."""
+    cluster = Cluster()
+    atexit.register(cluster.remove)
+    cluster.start()
+    return cluster
