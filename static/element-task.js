@@ -32,6 +32,8 @@ export class RealtimeTask extends ClientElement {
   #dismissed = false;
   /** Fed by a list: its tasks come from there. */
   #fed = false;
+  /** The list's voice, for what only a card notices. @type {((what: import("./milestones.js").Milestone, task: Task) => void) | null} */
+  #tell = null;
   /** @type {import("./voice.js").Voice | null} */
   #voice = null;
   #paintedAt = -Infinity;
@@ -45,6 +47,8 @@ export class RealtimeTask extends ClientElement {
   #result = null;
   /** Why it could not be cancelled. */
   #refusal = "";
+  /** Whether it is known that the job does not answer: that is told once. null: nothing was painted yet. @type {boolean | null} */
+  #unanswered = null;
 
   constructor() {
     super();
@@ -83,14 +87,18 @@ export class RealtimeTask extends ClientElement {
 
   /**
    * Show this snapshot; the element then asks nobody itself. For a list, which has the snapshots already.
-   * @param {Task | null} task null: it is to come, once the card has its place.
+   * @param {Task} task
    * @param {boolean} [isNews] An end that is the first thing seen of the task is news too.
    */
   feed(task, isNews = false) {
-    this.#fed = true;
-    if (!task) return;
     if (this.taskId !== task.task_id) this.taskId = task.task_id;
     this.#receive(task, isNews);
+  }
+
+  /** The card's tasks will come from a list. @param {(what: import("./milestones.js").Milestone, task: Task) => void} tell */
+  beFed(tell) {
+    this.#fed = true;
+    this.#tell = tell;
   }
 
   /** @param {string} name @param {string | null} before @param {string | null} now */
@@ -134,6 +142,7 @@ export class RealtimeTask extends ClientElement {
     this.#answered = false;
     this.#asking = false;
     this.#refusal = "";
+    this.#unanswered = null;
     this.#paintedAt = -Infinity;
     if (this.#dismissed) this.#dismissed = this.hidden = false;
   }
@@ -209,9 +218,20 @@ export class RealtimeTask extends ClientElement {
     if (this.#refusal && view.action === "cancel") view.words = { strong: words.say("words.refused"), text: this.#refusal };
     this.#card.place(this.closest("li, [role=listitem]") !== null, this.#headingLevel());
     this.#card.paint(view, words);
+    this.#tellUnanswered(view.unanswered);
     this.#tick(view.ticking);
     // What was shown before there was anything to show does not hold up the first snapshot.
     if (view.state !== "loading") this.#paintedAt = performance.now();
+  }
+
+  /** A silence that was there from the start is no news. @param {boolean} now */
+  #tellUnanswered(now) {
+    const task = this.#task;
+    if (task && now && this.#unanswered === false) {
+      if (this.#tell) this.#tell("unanswered", task);
+      else this.#voice?.tell("unanswered", task, this.label);
+    }
+    if (task && this.client?.state.state === "live") this.#unanswered = this.#unanswered === true || now;
   }
 
   #headingLevel() {

@@ -159,7 +159,7 @@ export class RealtimeTasks extends ClientElement {
     setAttribute(card, "exportparts", PARTS);
     const item = make("li", this.#settled ? { class: "new" } : {}, card);
     card.client = this.client;
-    card.feed(null);
+    card.beFed((what, its) => this.#voice?.tell(what, its));
     this.#items.set(keyOf(task), { item, card });
     this.#passOn(card);
     this.#list.insertBefore(item, next);

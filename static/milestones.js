@@ -2,7 +2,7 @@
 import { isFinished } from "./task-store.js";
 
 /** @typedef {import("./realtime.js").Task} Task */
-/** @typedef {"started" | "half" | "completed" | "failed" | "cancelled"} Milestone */
+/** @typedef {"started" | "half" | "unanswered" | "completed" | "failed" | "cancelled"} Milestone */
 
 const SHORT_SECONDS = 10;
 

@@ -42,8 +42,12 @@ import { isFinished } from "./task-store.js";
  * @property {{text: string, datetime: string, title: string} | null} time
  * @property {"cancel" | "dismiss" | null} action
  * @property {boolean} disabled The action cannot be taken now.
+ * @property {boolean} unanswered It was asked to stop a while ago, and has not even said that it heard.
  * @property {boolean} ticking The text changes as time passes.
  */
+
+/** Seconds: a job that has not answered by then may never do. */
+const ANSWER_WITHIN = 10;
 
 /** @param {Task | null} task @param {Situation} at @returns {TaskView} */
 export function taskView(task, at) {
@@ -63,6 +67,7 @@ export function taskView(task, at) {
     time: null,
     action: null,
     disabled: false,
+    unanswered: false,
     ticking: false,
   };
   if (!task) return state === "unknown" ? unknown(view, words) : loading(view, at);
@@ -71,17 +76,25 @@ export function taskView(task, at) {
   const now = (state === "lost" ? at.since : at.now) + (at.skew ?? 0);
   const percent = task.progress.percent;
   view.bar = { value: percent === null ? null : format.wholePercent(percent), silent: false };
-  if (isFinished(task)) return ended(view, task, now, at);
+  if (isFinished(task)) ended(view, task, now, at);
+  else running(view, task, now, at);
+  view.meta.unshift(...lineage(task, words));
+  return view;
+}
 
+/** @param {TaskView} view @param {Task} task @param {number} now @param {Situation} at */
+function running(view, task, now, at) {
+  const { words } = at;
+  const { state } = view;
   view.ticking = true;
   view.action = task.cancellable && task.user !== null && task.user === at.viewer ? "cancel" : null;
   view.disabled = state === "lost" || state === "cancelling";
   view.figure = figure(task, state, now, words);
+  view.unanswered = state === "cancelling" && isUnanswered(task, now);
   view.words = runningWords(task, state, now, at);
-  view.bar.silent = task.status === "pending";
+  if (view.bar) view.bar.silent = task.status === "pending";
   view.meta = runningMeta(task, state, now, words);
   view.time = runningTime(task, state, now, words);
-  return view;
 }
 
 /** @param {Task | null} task @param {Situation} at @returns {CardState} */
@@ -167,7 +180,7 @@ function ended(view, task, now, at) {
     view.meta = [format.lasted(words, took), averageRate(task, took, words)].filter(isText);
   } else if (task.status === "failed") {
     view.error = { text: errorWords(task, words), details: details(task) };
-    view.meta = [done ?? (percent === null ? null : words.say("meta.stopped", { percent: format.percent(words, percent) }))].filter(isText);
+    view.meta = [done ?? (percent === null || countsParts(task) ? null : words.say("meta.stopped", { percent: format.percent(words, percent) }))].filter(isText);
   } else {
     view.words = { strong: "", text: cancelledWords(task, took, words) };
     view.meta = [done].filter(isText);
@@ -176,7 +189,39 @@ function ended(view, task, now, at) {
   const time = format.timeOfDay(words, Date.parse(end), now);
   const shown = task.status === "failed" ? words.say("time.after", { clock: time, time: format.span(words, took) }) : time;
   view.time = stamp(shown, end, words);
-  return view;
+}
+
+/**
+ * What it is to other tasks: which attempt, and how its parts stand.
+ * @param {Task} task @param {Words} words @returns {string[]}
+ */
+function lineage(task, words) {
+  const shown = [];
+  if (task.attempt > 1) shown.push(words.say("meta.attempt", { n: task.attempt }));
+  const { children } = task;
+  if (children && children.total > 0) {
+    const { total, completed, failed, cancelled } = children;
+    const parts = [words.say("parts.completed", { count: total, done: completed })];
+    if (failed) parts.push(words.say("parts.failed", { count: failed }));
+    if (cancelled) parts.push(words.say("parts.cancelled", { count: cancelled }));
+    shown.push(parts.join(", "));
+  }
+  return shown;
+}
+
+/** Whether its count is only that of its parts, by the server; that is told in other words. @param {Task} task */
+function countsParts({ children, progress }) {
+  if (!children || progress.unit !== "tasks") return false;
+  return progress.total === children.total && progress.current === children.completed + children.failed + children.cancelled;
+}
+
+/**
+ * A task with parts may have no job of its own that could answer: it stops when they have.
+ * @param {Task} task @param {number} now
+ */
+function isUnanswered(task, now) {
+  const asked = task.cancel_requested_at;
+  return asked !== null && !task.cancel_acknowledged_at && !task.stalled_since && !task.children && since(asked, now) >= ANSWER_WITHIN;
 }
 
 /** @param {Task} task @param {CardState} state @param {number} now @param {Words} words */
@@ -200,7 +245,7 @@ function runningWords(task, state, now, at) {
     case "cancelling":
       return task.stalled_since
         ? { strong: words.say("words.cancelling.stalled"), text: stalled() }
-        : { strong: "", text: words.say("words.cancelling") };
+        : { strong: "", text: cancellingWords(task, now, words) };
     case "stalled":
       return { strong: stalled(), text: words.say("words.stalled.more") };
     case "quiet":
@@ -212,6 +257,13 @@ function runningWords(task, state, now, at) {
   }
 }
 
+/** Asked, heard, or neither of it for too long. @param {Task} task @param {number} now @param {Words} words */
+function cancellingWords(task, now, words) {
+  if (task.cancel_acknowledged_at) return words.say("words.cancelling.acknowledged");
+  if (!isUnanswered(task, now)) return words.say("words.cancelling");
+  return words.say("words.cancelling.unanswered", { time: format.span(words, since(task.cancel_requested_at ?? "", now)) });
+}
+
 /** @param {Task} task @param {CardState} state @param {number} now @param {Words} words */
 function runningMeta(task, state, now, words) {
   if (task.status === "pending") return [words.say("meta.unstarted")];
@@ -221,7 +273,7 @@ function runningMeta(task, state, now, words) {
   const remaining = eta === null ? null : eta - since(task.updated_at, now);
   return [
     counted,
-    rate === null ? null : format.rate(words, rate, unit),
+    rate === null || countsParts(task) ? null : format.rate(words, rate, unit),
     remaining !== null && remaining > 0 ? format.left(words, remaining) : null,
   ].filter(isText);
 }
@@ -245,7 +297,7 @@ function cancelledWords(task, took, words) {
 /** @param {Task} task @param {Words} words @returns {string | null} */
 function countOf(task, words) {
   const { current, total, unit } = task.progress;
-  if (current === null || (current === 0 && total === null)) return null;
+  if (current === null || (current === 0 && total === null) || countsParts(task)) return null;
   return format.count(words, current, total, unit);
 }
 
@@ -255,7 +307,7 @@ function countOf(task, words) {
  */
 function averageRate(task, took, words) {
   const { current, unit } = task.progress;
-  return current !== null && took >= 1 ? format.rate(words, current / took, unit) : null;
+  return current !== null && took >= 1 && !countsParts(task) ? format.rate(words, current / took, unit) : null;
 }
 
 /** @param {Task} task @returns {Array<[string, string]>} */

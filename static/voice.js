@@ -72,7 +72,7 @@ export class Voice {
     }
     const say = words(this.#lang);
     const sentence = say.say(`say.${what}`, { name: taskName(task, { label, taskId: task.task_id, words: say }) });
-    if (what === "started" || what === "half") {
+    if (what === "started" || what === "half" || what === "unanswered") {
       this.#announcer.say(sentence, this.#lang);
       return;
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from browser.stage import Stage
+from browser.stage import READ_CARD, Stage
 
 CARD = "<realtime-task task-id='a'></realtime-task>"
 LIST = "<realtime-tasks></realtime-tasks>"
@@ -174,3 +174,35 @@ def test_a_list_of_a_group_tells_the_ends_of_that_group(stage: Stage) -> None:
     stage.put_all({"id": "a", "status": "completed"}, {"id": "b", "status": "completed"})
     stage.advance(2000)
     assert stage.heard() == ["B: done."]
+
+
+@pytest.mark.parametrize("markup", [CARD, LIST, CARD + LIST])
+def test_a_job_that_does_not_answer_is_told_once(stage: Stage, markup: str) -> None:
+    """Ten seconds after it was asked to stop, with the time on the card and without it in the ear."""
+    stage.open(markup)
+    stage.put("a", name="Export", percent=5)
+    stage.advance(2000)
+    stage.put("a", cancelled=0)
+    stage.advance(9000)
+    assert stage.heard() == []
+    for _ in range(3):
+        stage.advance(5000)
+    assert stage.heard() == ["Export: asked to stop; the job has not answered."]
+    cards = stage.page.locator("realtime-task")
+    assert cards.first.evaluate(READ_CARD)["words"] == "Asked to stop 24 s ago; the job has not answered."
+    stage.put("a", cancel_acknowledged_at="2026-11-24T14:03:59Z")
+    stage.advance(300)
+    assert cards.first.evaluate(READ_CARD)["words"] == "The job is stopping."
+    stage.put("a", status="cancelled")
+    stage.advance(20_000)
+    assert stage.heard()[1:] == ["Export: cancelled"]
+
+
+def test_a_job_that_had_not_answered_before_the_page_came_is_shown_and_not_told(stage: Stage) -> None:
+    """How things stand is no news."""
+    stage.open()
+    stage.put("a", name="Export", percent=5, cancelled=60)
+    stage.show(CARD)
+    stage.advance(5000)
+    assert stage.read()["words"] == "Asked to stop 1 min ago; the job has not answered."
+    assert stage.heard() == []

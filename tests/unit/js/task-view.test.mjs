@@ -74,6 +74,28 @@ describe("the states", () => {
     assert.equal(said(view({ cancel_requested_at: ago(60), stalled_since: ago(40) })), "Asked the job to stop. No word from the job for 40 s.");
   });
 
+  test("a job that heard that it is to stop is stopping, however long that takes", () => {
+    const seen = view({ cancel_requested_at: ago(300), cancel_acknowledged_at: ago(299) });
+    assert.deepEqual([said(seen), seen.unanswered], ["The job is stopping.", false]);
+    const silent = view({ cancel_requested_at: ago(300), cancel_acknowledged_at: ago(299), stalled_since: ago(40) });
+    assert.equal(said(silent), "Asked the job to stop. No word from the job for 40 s.");
+  });
+
+  test("a job that does not answer for ten seconds is told of as that, and for how long", () => {
+    const asked = (seconds, rest = {}, situation = {}) => view({ cancel_requested_at: ago(seconds), ...rest }, situation);
+    assert.deepEqual([said(asked(9)), asked(9).unanswered], ["Asked the job to stop. It stops at its next step.", false]);
+    assert.deepEqual([said(asked(14)), asked(14).unanswered], ["Asked to stop 14 s ago; the job has not answered.", true]);
+    assert.equal(asked(14, { status: "failed", error: null }).unanswered, false);
+    assert.deepEqual([said(asked(14, {}, { connection: "offline", since: NOW })), asked(14, {}, { connection: "offline" }).unanswered], ["Last known, 1 s ago.", false]);
+    assert.equal(said(asked(14, {}, { now: NOW - 6000 })), "Asked the job to stop. It stops at its next step.");
+    assert.equal(asked(0, {}, { now: NOW + 300_000, skew: -300_000 }).unanswered, false);
+  });
+
+  test("a task with parts stops when they have: nobody else is there to answer", () => {
+    const children = { total: 2, pending: 0, processing: 2, completed: 0, failed: 0, cancelled: 0 };
+    assert.equal(said(view({ cancel_requested_at: ago(60), children })), "Asked the job to stop. It stops at its next step.");
+  });
+
   test("a completed task shows its result, its time and its speed over all", () => {
     const seen = view(ended("completed", { result: { message: "20,000 rows.", url: "/x.csv", label: "Download" }, progress: { current: 20_000, total: 20_000, unit: "rows", percent: 100, rate: 3 } }));
     assert.deepEqual([seen.state, seen.figure.text, seen.result], ["completed", "Done", { text: "20,000 rows.", url: "/x.csv", label: "Download" }]);
@@ -129,6 +151,39 @@ describe("the states", () => {
   test("before there is an answer the card says what it waits for", () => {
     const waiting = (connection) => said(view(null, { answered: false, connection }));
     assert.deepEqual(["connecting", "live", "offline", "denied", "closed"].map(waiting), ["Connecting…", "Connecting…", "Connection lost.", "Not signed in.", "Connection closed."]);
+  });
+});
+
+describe("attempts and parts", () => {
+  const parts = (counts) => ({ total: 5, pending: 0, processing: 0, completed: 0, failed: 0, cancelled: 0, ...counts });
+  const counted = { current: 3, total: 5, unit: "tasks", percent: 60, rate: 0.2, eta: 40 };
+
+  test("the first attempt says nothing of it, a later one which it is, whatever its state", () => {
+    assert.deepEqual(view({ attempt: 1 }).meta, []);
+    assert.deepEqual(view({ attempt: 2, progress: { current: 3, total: 4 } }).meta, ["Attempt 2", "3 of 4"]);
+    assert.deepEqual(view({ attempt: 1200, status: "pending", started_at: null }).meta, ["Attempt 1,200", "not started"]);
+    for (const status of ["failed", "cancelled", "completed"]) assert.equal(view(ended(status, { attempt: 3 })).meta[0], "Attempt 3");
+  });
+
+  test("parts are told by how many are done, failed and cancelled, and are not counted a second time", () => {
+    assert.deepEqual(view({ children: parts({ completed: 2, failed: 1, processing: 2 }), progress: counted }).meta, ["2 of 5 parts done, 1 failed", "about 40 s left"]);
+    assert.deepEqual(view({ children: parts({ completed: 1, failed: 1, cancelled: 1 }), progress: counted }).meta[0], "1 of 5 parts done, 1 failed, 1 cancelled");
+    assert.deepEqual(view({ children: parts({ total: 1 }) }).meta, ["0 of 1 part done"]);
+    assert.deepEqual(view({ children: parts({ total: 0 }) }).meta, []);
+  });
+
+  test("a count of the parent's own stands beside that of its parts", () => {
+    const own = { current: 3, total: 5, unit: "chapters", percent: 60 };
+    assert.deepEqual(view({ children: parts({ completed: 3 }), progress: own }).meta, ["3 of 5 parts done", "3 of 5 chapters"]);
+  });
+
+  test("a group's end is told in the server's words, beside how its parts ended", () => {
+    const error = { message: "4 of 5 completed; 1 failed.", code: "partly_completed", type: null, retryable: null, details: null };
+    const children = parts({ completed: 4, failed: 1 });
+    const seen = view(ended("failed", { error, children, progress: { ...counted, current: 5, percent: 96 } }));
+    assert.deepEqual([seen.error.text, seen.meta], ["4 of 5 completed; 1 failed.", ["4 of 5 parts done, 1 failed"]]);
+    const done = view(ended("completed", { children: parts({ completed: 5 }), progress: { ...counted, current: 5, percent: 100 } }));
+    assert.deepEqual(done.meta, ["5 of 5 parts done", "16 s"]);
   });
 });
 
