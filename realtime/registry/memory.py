@@ -293,12 +293,9 @@ class MemoryRegistry(Registry):
         return [task for task in tasks if not self.pinned(task.task_id)]
 
     def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
-        removed: list[Removed] = []
         with self._lock:
             now = int(self._clock() * 1e6)
-            for task in tasks:  # no comprehension: an exception of a tracer in one skips the lock's release (CPython 3.13)
-                if self._tasks.get(task.task_id) is task:
-                    removed.append(self._drop(task, now))
+            removed = [self._drop(task, now) for task in tasks if self._tasks.get(task.task_id) is task]
             self._settle()
         for gone in removed:
             self._tell_removed(gone)
