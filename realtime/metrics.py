@@ -26,7 +26,7 @@ REFUSALS: Final = frozenset(
     }
 )  # fmt: skip
 #: Why the hub closes a viewer, by what it says of it. Any other reason is "error".
-CLOSINGS: Final = {"takes nothing": "slow"}
+CLOSINGS: Final = {"takes nothing": "slow", "asks without end": "flood"}
 
 
 class Histogram:

@@ -36,7 +36,7 @@ class Viewer:
 
     __slots__ = (
         "address", "connection", "declines", "dirty", "follows", "grant", "hidden", "live", "looks", "outbox",
-        "outputs", "rooms", "session", "tokens", "tokens_at",
+        "outputs", "refused", "rooms", "session", "tokens", "tokens_at",
     )  # fmt: skip
 
     def __init__(self, session: str, connection: str, grant: Grant, address: str, outbox: Outgoing) -> None:
@@ -62,6 +62,8 @@ class Viewer:
         self.looks = False
         self.tokens = 0.0
         self.tokens_at = 0.0
+        #: Requests that were too many since its last quiet time.
+        self.refused = 0
 
     def spend(self, rate: float, burst: float) -> None:
         """Count a request: ``rate`` a second, and ``burst`` at once after a quiet time. Raises `LimitReached`."""
@@ -69,8 +71,11 @@ class Viewer:
         if self.tokens_at:
             tokens = min(burst, self.tokens + (now - self.tokens_at) * rate)
         self.tokens, self.tokens_at = tokens - 1, now
+        if tokens >= burst:
+            self.refused = 0
         if tokens < 1:
             self.tokens = 0.0
+            self.refused += 1
             raise LimitReached(f"More than {rate:g} requests a second; this one was not done.")
 
     def owed(self, task_id: str) -> bool:

@@ -38,6 +38,8 @@ def end(connection: Any, code: int | None) -> None:
         _cut(raw)
     with contextlib.suppress(Exception):
         connection.close(wait=False, abort=True)
+        # Engine.IO would forget it with its next request, and answers a POST with a 500 then.
+        connection.server.sockets.pop(connection.sid, None)
 
 
 def hang_up(environ: dict[str, Any]) -> None:

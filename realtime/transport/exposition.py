@@ -75,8 +75,8 @@ class Exposition(Collector):
         yield CounterMetricFamily("realtime_viewers_disconnected", "Viewers that have left, or were closed.", hub.left)
         yield _labelled(CounterMetricFamily, "realtime_viewers_refused", "Not let in.", "code", metrics.refusals)
         yield _labelled(
-            CounterMetricFamily, "realtime_viewers_closed", "Closed by the hub; slow: it took nothing.", "reason",
-            metrics.closings,
+            CounterMetricFamily, "realtime_viewers_closed", "Closed by us; slow: it took nothing; flood: it asked on.",
+            "reason", metrics.closings,
         )  # fmt: skip
         yield GaugeMetricFamily("realtime_viewers", "Viewers that are connected.", len(hub.viewers))
         yield GaugeMetricFamily("realtime_viewers_behind", "Viewers that have still to be told.", metrics.behind_now)

@@ -38,6 +38,8 @@ log = logging.getLogger("realtime")
 CONNECT_TIMEOUT = 10.0
 #: Requests a second that a viewer may make, and how many at once after a quiet time.
 REQUEST_RATE, REQUEST_BURST = 50.0, 200.0
+#: Requests beyond that after which it is closed, unless it is quiet before.
+MAX_REFUSED = 1_000
 #: What of a handshake's environ is of no use to a later request context.
 _HEAVY = ("wsgi.input", "wsgi.errors", "headers_raw")
 
@@ -338,6 +340,9 @@ class SocketIOTransport:
                 raise InvalidValue("event", "a name is missing")
             answer = self._ask(lambda: self._commands.answer(viewer, data[0], data[1] if len(data) > 1 else None))
         except RealtimeError as error:
+            if viewer.refused >= MAX_REFUSED:  # each costs an answer, for ever
+                self.close(viewer, "asks without end", POLICY_VIOLATION)
+                return
             answer = {"ok": False, "error": {"code": error.code, "message": str(error)}}
         except Exception:
             log.exception("A request of a viewer failed.")
@@ -352,12 +357,12 @@ class SocketIOTransport:
 
     # Ends.
 
-    def close(self, viewer: Viewer, reason: str) -> None:
-        """End a viewer's connection. Its raw socket goes too: a writer may be stuck in it."""
+    def close(self, viewer: Viewer, reason: str, code: int | None = None) -> None:
+        """End a viewer's connection. Without a code its raw socket is cut: a writer may be stuck in it."""
         if self._hub.metrics is not None:
             self._hub.metrics.closed(reason)
         log.info("A viewer of user %s was closed: it %s.", viewer.grant.user_id, reason)
-        self._close_connection(viewer.connection, None)
+        self._close_connection(viewer.connection, code)
 
     def disconnect(self, viewer: Viewer) -> None:
         """Send a viewer away for good (its user logged out): a Socket.IO DISCONNECT, after which no client retries."""

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from realtime.transport.polling import MAX_POSTED
+from realtime.transport.socketio import MAX_REFUSED
 from realtime.transport.unwatched import MAX_REFUSALS
 from support import remote
 from support.process import StartServer
 from support.remote import PATIENCE, Remote
 from support.viewer import watching
-from support.wire import CONNECT, Wire, wire
+from support.wire import CONNECT, Closed, Wire, wire
 
 GUNICORN = [
     "python", "-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--no-control-socket", "--threads", "20",
@@ -193,6 +195,33 @@ def test_who_asks_in_vain_does_not_stay(any_server: Remote) -> None:
         viewer.send(CONNECT)
         assert viewer.receive_until_closed() == 1008
         other.wait_for_task(any_server.create("bob"))
+
+
+def test_who_goes_on_asking_beyond_the_rate_is_closed(any_server: Remote) -> None:
+    """Each refusal costs an answer: after so many of them the connection ends. Others notice nothing."""
+    with watching(any_server.url, "bob") as other, wire(any_server.url, "ada") as viewer:
+        viewer.watch()
+        refused, code = 0, None
+        try:
+            while refused <= MAX_REFUSED:
+                refused += not viewer.ask("visibility", {"hidden": False})["ok"]
+        except Closed as closed:
+            code = closed.code
+        assert (refused, code) == (MAX_REFUSED - 1, 1008)
+        other.wait_for_task(any_server.create("bob"))
+        any_server.wait_for_stats(lambda stats: stats["viewers"] == 1)
+
+
+def test_a_long_poll_that_goes_on_asking_is_closed(plain: Remote) -> None:
+    """Its session ends: what it asks with next is refused."""
+    poll = Poll(plain, user="ada")
+    many = "\x1e".join(['42/tasks,["visibility",{"hidden":false}]'] * MAX_POSTED)
+    assert poll.post(CONNECT) == 200
+    for _ in range(2 + MAX_REFUSED // MAX_POSTED):
+        if poll.post(many) != 200:
+            break
+    assert poll.post(many) == 400
+    plain.wait_for_stats(nothing_is_left)
 
 
 def test_a_long_poll_posts_as_much_as_comes_together(plain: Remote) -> None:

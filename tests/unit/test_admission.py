@@ -12,8 +12,10 @@ import pytest
 from werkzeug.test import EnvironBuilder
 
 from realtime import Realtime
-from realtime.errors import InvalidValue
+from realtime.auth import Grant
+from realtime.errors import InvalidValue, LimitReached
 from realtime.protocol import ConnectAuth, SubscribeRequest, TaskRequest, parse
+from realtime.viewer import Viewer
 
 
 @pytest.fixture
@@ -127,3 +129,27 @@ def test_what_could_not_be_told_back_is_refused(kind: Any, message: Any) -> None
     """JSON can say half a character, UTF-8 cannot: the answer that names the id would fail, with a traceback."""
     with pytest.raises(InvalidValue, match="surrogate"):
         parse(kind, message)
+
+
+def test_requests_that_are_too_many_are_counted_until_a_quiet_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who goes on and on is known by it; who asks much once is not."""
+    now = [100.0]
+    monkeypatch.setattr("realtime.viewer.time.monotonic", lambda: now[0])
+    outbox: Any = None
+    viewer = Viewer("s", "c", Grant("ada"), "", outbox)
+
+    def ask(times: int) -> int:
+        """How many of so many were refused."""
+        refused = 0
+        for _ in range(times):
+            try:
+                viewer.spend(50.0, 200.0)
+            except LimitReached:
+                refused += 1
+        return refused
+
+    assert (ask(700), viewer.refused) == (500, 500)
+    now[0] += 1.0
+    assert (ask(100), viewer.refused) == (50, 550)
+    now[0] += 4.0
+    assert (ask(100), viewer.refused) == (0, 0)

@@ -192,7 +192,7 @@ class TestMeasuring:
             metrics.closed(reason)
         assert (set(metrics.refusals), set(metrics.closings)) == before
         assert (metrics.refusals["limit"], metrics.refusals["other"]) == (1, 2)
-        assert metrics.closings == {"slow": 1, "error": 1}
+        assert metrics.closings == {"slow": 1, "flood": 0, "error": 1}
         assert set(metrics.refusals) == REFUSALS | {"other"}
 
 
