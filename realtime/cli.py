@@ -187,14 +187,19 @@ def _serve_from_several(app: Flask, host: str, port: int, count: int, what: str)
             scheme = realtime.config.registry.partition(":")[0]
             if scheme in ("memory", "sqlite"):
                 raise SeveralProcesses(scheme)
-            trouble = _none
+            trouble, shared = _none, ""
         else:
             store = Valkey()
             stack.callback(store.stop)
-            environ["FLASK_REALTIME_REGISTRY"], trouble = store.url, store.trouble
+            environ["FLASK_REALTIME_REGISTRY"], trouble, shared = (
+                store.url,
+                store.trouble,
+                " and a Valkey that they share",
+            )
         # The command that this process runs, but for the port, which may have been ours to choose.
         command = [sys.executable, *sys.orig_argv[1:], "--port", str(port)]
-        problem = workers.Workers(command, count, environ, lambda: _tell(what, host, port), trouble).run()
+        how = f"{count} processes{shared}; Ctrl-C stops them"
+        problem = workers.Workers(command, count, environ, lambda: _tell(what, host, port, how), trouble).run()
     if problem is not None:
         raise ConfigError(problem)
 
@@ -203,6 +208,6 @@ def _none() -> str | None:
     return None
 
 
-def _tell(what: str, host: str, port: int) -> None:
+def _tell(what: str, host: str, port: int, how: str = "Ctrl-C stops it") -> None:
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"{what} runs at http://{shown}:{port}/  (Ctrl-C stops it)")
+    click.echo(f"{what} runs at http://{shown}:{port}/  ({how})")

@@ -7,25 +7,32 @@ connections brings a ticket that says whose it is.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
 import tempfile
+import weakref
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request
+from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request, session
 from werkzeug.exceptions import HTTPException
 
-from realtime import Realtime, RealtimeError
+from realtime import Realtime, RealtimeError, TaskNotFound, keys
 
-from . import demo_jobs
+from . import demo_jobs, demo_worker
 
 USERS = {"ada": "Ada", "grace": "Grace"}
 MAX_UNFINISHED = 20  # jobs of one user
 MAX_FILE = 2_000_000_000  # bytes
+MAX_WORKERS = 4  # processes at once, of all visitors; each has one
+WORKER = "worker."  # how the ids of their tasks begin
 
 HERE = Path(__file__).parent
 #: ``templates`` and ``static`` are in the installed package, and beside it in the source tree.
@@ -33,6 +40,7 @@ FILES = HERE if (HERE / "templates").is_dir() else HERE.parent
 CODE = {
     "demo.py": HERE / "demo.py",
     "demo_jobs.py": HERE / "demo_jobs.py",
+    "demo_worker.py": HERE / "demo_worker.py",
     "demo.js": FILES / "static" / "demo.js",
     "demo.html": FILES / "templates" / "realtime" / "demo.html",
 }
@@ -49,6 +57,11 @@ def create_app() -> Flask:
     app = Flask(__name__, template_folder=str(FILES / "templates"), static_folder=None)
     app.secret_key = os.environ.get("REALTIME_DEMO_KEY") or secrets.token_urlsafe(32)
     app.config["MAX_CONTENT_LENGTH"] = MAX_FILE
+    app.config.update(SESSION_COOKIE_NAME="realtime_demo", SESSION_COOKIE_SAMESITE="Lax")
+    if "FLASK_REALTIME_WORKER_KEYS" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="realtime-demo-")
+        weakref.finalize(app, shutil.rmtree, folder, ignore_errors=True)
+        app.config["REALTIME_WORKER_KEYS"] = f"{folder}/keys.json"
     rt.init_app(app)
     app.register_blueprint(page)
     app.after_request(add_security_headers)
@@ -59,8 +72,9 @@ def create_app() -> Flask:
 def index() -> str:
     chosen = request.args.get("as")
     return render_template(
-        "realtime/demo.html", users=USERS, chosen=chosen if chosen in USERS else "ada", max_file=MAX_FILE
-    )
+        "realtime/demo.html", users=USERS, chosen=chosen if chosen in USERS else "ada", max_file=MAX_FILE,
+        worker=worker_of_visitor(), lease=demo_worker.LEASE, at_store=store() is not None,
+    )  # fmt: skip
 
 
 @page.get("/tickets/<user>.json")
@@ -74,11 +88,7 @@ def ticket(user: str) -> Response:
 @page.post("/jobs/<kind>")
 def start(kind: str) -> Response:
     """Start a job ``?as=ada``; for ``check`` and ``import`` the request's body is the file, and ``?name=`` its name."""
-    user = request.args.get("as", "")
-    if user not in USERS:
-        abort(400, "Say for whom: ?as=ada or ?as=grace.")
-    if len(rt.list_tasks(user, finished=False, limit=MAX_UNFINISHED)) == MAX_UNFINISHED:
-        abort(429, f"{USERS[user]} has {MAX_UNFINISHED} unfinished jobs. Cancel one, or wait for one to end.")
+    user = user_of_request()
     name = request.args.get("name", "")[:150] or "a file"
     match kind:
         case "check":
@@ -96,6 +106,16 @@ def start(kind: str) -> Response:
     return answer(task.as_dict(), 202)
 
 
+def user_of_request() -> str:
+    """For whom something is to be started, if that one may have one more job."""
+    user = request.args.get("as", "")
+    if user not in USERS:
+        abort(400, "Say for whom: ?as=ada or ?as=grace.")
+    if len(rt.list_tasks(user, finished=False, limit=MAX_UNFINISHED)) == MAX_UNFINISHED:
+        abort(429, f"{USERS[user]} has {MAX_UNFINISHED} unfinished jobs. Cancel one, or wait for one to end.")
+    return user
+
+
 def receive() -> tuple[BinaryIO, int]:
     """The request's body and its size, in a temporary file that has no name: it is gone when it is closed."""
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the job closes it
@@ -110,6 +130,79 @@ def receive() -> tuple[BinaryIO, int]:
     size = file.tell()
     file.seek(0)
     return file, size
+
+
+@page.post("/worker")
+def start_worker() -> Response:
+    """Start the visitor's worker ``?as=ada``: a process of its own. It is the only one of that visitor."""
+    user, task_id = user_of_request(), worker_of_visitor()
+    former = rt.get_task_status(task_id)
+    if former is not None and not former.finished:
+        abort(409, "You have a worker already. Kill it, or wait for its end.")
+    refuse_more_workers_than(MAX_WORKERS - 1)
+    if former is not None:
+        with contextlib.suppress(TaskNotFound):
+            rt.remove_task(task_id)
+    # Whichever process of the server is asked, and however often: the store makes a task of one id once.
+    task = rt.create_task(
+        task_id, user, name="Count primes", status="pending", message="Starting a process", cancellable=True
+    )
+    try:
+        refuse_more_workers_than(MAX_WORKERS)  # others may have come at the same moment
+        environ, ended = way_of_reporting(user)
+        demo_worker.start(rt, task_id, environ, ended)
+    except BaseException as problem:
+        with contextlib.suppress(RealtimeError):
+            rt.fail_task(task_id, "No process was started for it.", code="not_started")
+        if isinstance(problem, OSError):
+            abort(503, f"No process can be started: {problem.strerror}.")
+        raise
+    return answer(task.as_dict(), 202)
+
+
+@page.post("/worker/kill")
+def kill_worker() -> Response:
+    """Have the visitor's worker killed, by the process that has started it. Nobody else's can be named."""
+    task = rt.get_task_status(worker_of_visitor())
+    if task is None or task.status != "processing" or demo_worker.KILL in task.metadata:
+        abort(409, "You have no worker that is at work.")
+    rt.update_task_progress(task.task_id, metadata={demo_worker.KILL: True})
+    return answer({"task_id": task.task_id}, 202)
+
+
+def worker_of_visitor() -> str:
+    """The id of the task of this visitor's worker. The visitor is a browser; its cookie is signed."""
+    if "visitor" not in session:
+        session["visitor"] = secrets.token_hex(8)
+    return f"{WORKER}{session['visitor']}"
+
+
+def refuse_more_workers_than(number: int) -> None:
+    unfinished = (task for user in USERS for task in rt.list_tasks(user, finished=False, limit=1000))
+    if sum(task.task_id.startswith(WORKER) for task in unfinished) > number:
+        abort(429, f"{MAX_WORKERS} workers are at work for visitors of this page. Wait for one to end.")
+
+
+def store() -> str | None:
+    """Where tasks are that several servers share; None if this one has them for itself."""
+    registry = rt.config.registry
+    return None if registry.partition(":")[0] in ("memory", "sqlite") else registry
+
+
+def way_of_reporting(user: str) -> tuple[dict[str, str], Callable[[], object]]:
+    """The environment of a worker of ``user``, and what is to be called at its end.
+
+    Where servers share a store, it writes there. Else over HTTP, with a key of its own; not to where the request says
+    that it was sent, which is the visitor's word, but to where this connection has come in.
+    """
+    if (shared := store()) is not None:
+        return {"REALTIME_URL": shared}, lambda: None
+    host, port = request.environ["SERVER_NAME"], request.environ["SERVER_PORT"]
+    path = Path(rt.config.worker_keys or "")
+    expires = datetime.now(UTC) + timedelta(seconds=2 * demo_worker.LIFE)
+    key, made = keys.create(path, ["report", f"user:{user}"], expires=expires)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return {"REALTIME_URL": url, "REALTIME_KEY": key}, partial(keys.revoke, path, made.id)
 
 
 @page.get("/samples/customers.csv", defaults={"broken": False})

@@ -31,6 +31,7 @@ for (const view of views) {
 letChoose();
 letStart();
 letDrop();
+letKill();
 
 /** @param {Element} element @returns {View} */
 function openView(element) {
@@ -160,6 +161,44 @@ function letStart() {
   }
 }
 
+/** The worker of this visitor, whose task is in one of the lists: its two buttons, and what has become of it. */
+function letKill() {
+  const section = find(".apart");
+  const [starter, killer] = /** @type {HTMLElement[]} */ ([...section.querySelectorAll("[data-order]")]);
+  const fate = find(".fate", section);
+  /** @type {Map<string, any>} */
+  const found = new Map();
+  for (const { user, client } of views) {
+    client.tasks((tasks) => {
+      found.set(user, tasks.find((task) => task.task_id === section.dataset.worker));
+      paint();
+    });
+  }
+  for (const button of [starter, killer]) {
+    button.addEventListener("click", () => {
+      if (button.ariaDisabled !== "true") void order(`${button.dataset.order}?as=${chosen()}`);
+    });
+  }
+
+  function paint() {
+    const task = [...found.values()].find(Boolean);
+    const works = task?.status === "processing";
+    starter.ariaDisabled = String(works || task?.status === "pending");
+    killer.ariaDisabled = String(!works || task.metadata.kill === true);
+    const words = tell(task);
+    if (fate.textContent !== words) fate.textContent = words;
+  }
+}
+
+/** @param {any} task @returns {string} */
+function tell(task) {
+  if (task?.error?.code === "worker_lost") return "The lease was over, and the server has failed the task.";
+  if (task?.status !== "processing" || !task.metadata.kill) return "";
+  return task.stalled_since
+    ? "Killed. Half of the lease went by without a word."
+    : "Killed, and nobody has told the server.";
+}
+
 /** A file may be dropped anywhere; on the row of the import it is imported, else it is checked. */
 function letDrop() {
   /** @param {DragEvent} event */
@@ -184,10 +223,15 @@ function letDrop() {
 }
 
 /** @param {string} kind */
-async function start(kind) {
+function start(kind) {
+  return order(`jobs/${kind}?as=${chosen()}`);
+}
+
+/** @param {string} url */
+async function order(url) {
   say("problem", "");
   try {
-    await post(`jobs/${kind}?as=${chosen()}`);
+    await post(url);
   } catch (error) {
     say("problem", error instanceof Error ? error.message : String(error));
   }

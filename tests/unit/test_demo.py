@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, metadata
@@ -15,7 +17,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from realtime import Realtime, Task, demo, demo_jobs
+from realtime import Realtime, Task, demo, demo_jobs, demo_worker, keys
 from support.tools import ROOT
 
 WAIT = 25  # seconds, the longest that the server waits with an answer
@@ -60,6 +62,20 @@ def started(rt: Realtime, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(demo.rt, "start", start)
     return names
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str], Any]]:
+    """The workers that were started: task, environment, what to call at the end. There is no process."""
+    made: list[tuple[str, dict[str, str], Any]] = []
+    monkeypatch.setattr(demo_worker, "start", lambda _rt, *given: made.append(given))
+    return made
+
+
+@pytest.fixture
+def stranger(client: FlaskClient) -> FlaskClient:
+    """Another browser."""
+    return client.application.test_client()
 
 
 def start(client: FlaskClient, kind: str, user: str = "ada", **options: Any) -> TestResponse:
@@ -256,6 +272,135 @@ def test_a_long_name_is_cut(client: FlaskClient, started: list[str], files: list
     assert start(client, "check", data=b"x", query={"name": "n" * 5000}).status_code == 202
     assert started == ["Check " + "n" * 150]
     files[0].close()  # nothing runs that would
+
+
+# The worker in another process.
+
+
+def start_worker(client: FlaskClient, user: str = "ada") -> TestResponse:
+    return client.post("/worker", query_string={"as": user})
+
+
+def test_a_worker_gets_a_task_and_a_key_for_it(
+    client: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]]
+) -> None:
+    """The page knows the task; the key lets its holder report on that user's tasks, for a while, and goes with it."""
+    shown = re.findall(r'data-worker="(worker\.[0-9a-f]{16})"', client.get("/").text)
+    response = start_worker(client, "grace")
+    assert response.status_code == 202
+    [(task_id, environ, ended)] = workers
+    assert shown == [task_id]
+    task = rt.require(task_id)
+    assert (task.user_id, task.status, task.cancellable) == ("grace", "pending", True)
+    assert environ["REALTIME_URL"] == "http://localhost:80"
+    file = Path(rt.config.worker_keys or "")
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    [key] = keys.read(file)
+    assert key.scopes == ("report", "user:grace")
+    assert key.expires is not None
+    assert keys.Keys(file).check(environ["REALTIME_KEY"]).name == key.name
+    ended()
+    assert keys.read(file) == []
+
+
+def test_a_worker_reports_to_where_the_server_is(
+    client: FlaskClient, workers: list[tuple[str, dict[str, str], Any]]
+) -> None:
+    """And not to where its visitor says that the server is, who would be brought the key."""
+    client.post("/worker", query_string={"as": "ada"}, headers={"Host": "evil.example:81"})
+    assert [environ["REALTIME_URL"] for _, environ, _ in workers] == ["http://localhost:80"]
+
+
+def test_a_visitor_has_one_worker(
+    client: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]]
+) -> None:
+    """For whomever it is started. When it has ended, there may be another in its place."""
+    assert start_worker(client).status_code == 202
+    for user in ("ada", "grace"):
+        assert problem(start_worker(client, user)) == (409, "You have a worker already. Kill it, or wait for its end.")
+    assert len(workers) == 1
+    task_id = workers[0][0]
+    rt.fail_task(task_id, "lost", code="worker_lost")
+    assert start_worker(client, "grace").status_code == 202
+    assert [task_id, task_id] == [worker[0] for worker in workers]
+    assert rt.require(task_id).user_id == "grace"
+    assert rt.list_tasks("ada") == []
+
+
+def test_there_are_only_so_many_workers(client: FlaskClient, workers: list[tuple[str, dict[str, str], Any]]) -> None:
+    """However many visitors there are, and for whomever they start them; whoever is refused has no task either."""
+    visitors = [client.application.test_client() for _ in range(demo.MAX_WORKERS + 1)]
+    answers = [start_worker(visitor, user) for visitor, user in zip(visitors, ["ada", "grace"] * 3, strict=False)]
+    assert [answer.status_code for answer in answers] == [202] * demo.MAX_WORKERS + [429]
+    assert problem(answers[-1])[1] == "4 workers are at work for visitors of this page. Wait for one to end."
+    assert len(workers) == demo.MAX_WORKERS
+    assert len(demo.rt.list_tasks("ada")) + len(demo.rt.list_tasks("grace")) == demo.MAX_WORKERS
+
+
+def test_visitors_who_come_at_the_same_moment_are_not_too_many(
+    client: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process of the server has started four while this one made its task: no process is started for it."""
+    make = rt.create_task
+
+    def create(*args: Any, **options: Any) -> Task:
+        for number in range(demo.MAX_WORKERS):
+            make(f"worker.{number}", "ada")
+        return make(*args, **options)
+
+    monkeypatch.setattr(demo.rt, "create_task", create)
+    response = start_worker(client)
+    assert problem(response)[0] == 429
+    assert workers == []
+    [task] = [task for task in rt.list_tasks("ada") if task.finished]
+    assert task.error is not None
+    assert task.error.code == "not_started"
+
+
+def test_a_stranger_kills_nobodys_worker(
+    client: FlaskClient, stranger: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]]
+) -> None:
+    """Only its visitor's word is written into the task; nothing that is sent says which task or which process."""
+    start_worker(client)
+    task_id = workers[0][0]
+    assert problem(client.post("/worker/kill"))[0] == 409  # it has not begun
+    rt.update_task_progress(task_id, "at work")
+    for query in ({}, {"task_id": task_id, "pid": "1", "as": "ada"}):
+        assert problem(stranger.post("/worker/kill", query_string=query, json={"task_id": task_id, "pid": 1}))[0] == 409
+    stranger.set_cookie("realtime_demo", "eyJ2aXNpdG9yIjoiMCJ9.aSSg.forged")
+    assert problem(stranger.post("/worker/kill"))[0] == 409
+    assert rt.require(task_id).metadata == {}
+    assert client.post("/worker/kill").status_code == 202
+    assert rt.require(task_id).metadata == {demo_worker.KILL: True}
+    # Said again it would be a sign of life.
+    assert problem(client.post("/worker/kill"))[0] == 409
+
+
+def test_other_sites_start_and_kill_no_workers(
+    client: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]]
+) -> None:
+    """The visitor's cookie is sent with what they send, but it is refused."""
+    start_worker(client)
+    rt.update_task_progress(workers[0][0], "at work")
+    for path in ("/worker?as=ada", "/worker/kill"):
+        assert problem(client.post(path, headers={"Origin": "https://evil.example"}))[0] == 403
+    assert rt.require(workers[0][0]).metadata == {}
+
+
+def test_a_worker_that_cannot_be_started_is_said(
+    client: FlaskClient, rt: Realtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine has no room for a process: the task fails, and its key is gone."""
+
+    def refuse(*_args: Any, **_options: Any) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    assert problem(start_worker(client)) == (503, "No process can be started: Resource temporarily unavailable.")
+    [task] = rt.list_tasks("ada")
+    assert task.error is not None
+    assert task.error.code == "not_started"
+    assert keys.read(Path(rt.config.worker_keys or "")) == []
 
 
 # Files that do not arrive.

@@ -19,10 +19,13 @@ LAYERS = {
     3: ("hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "metrics", "pacing", "demand", "waiting"),
     4: ("transport", "batch", "operations", "supervision", "heart", "handle", "wsgi_call"),
     5: ("extension", "current", "lifecycle", "runner", "client", "__init__"),
-    6: ("demo", "demo_jobs", "cli", "keys_cli", "command", "serving", "workers", "valkey", "integrations", "__main__"),
+    6: (
+        "demo", "demo_jobs", "demo_worker", "cli", "keys_cli", "command", "serving", "workers", "valkey",
+        "integrations", "__main__",
+    ),
     # Doubles for tests: may use everything, and nothing uses them.
     7: ("testing",),
-}
+}  # fmt: skip
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 
 #: The only modules that name eventlet, so that it can be replaced.
