@@ -14,17 +14,22 @@ Snapshot = Mapping[str, Any]
 
 
 class History:
-    """Snapshots that writers got back, and the events of each viewer, by name."""
+    """Snapshots that writers got back, and the events of each viewer, by name.
 
-    def __init__(self) -> None:
+    ``keeps_progress``: whether the registry keeps the progress of a task whose worker is lost.
+    """
+
+    def __init__(self, *, keeps_progress: bool = False) -> None:
+        self._keeps_progress = keeps_progress
         self._lock = threading.Lock()
         self._acknowledged: dict[str, list[Snapshot]] = {}
         self._seen: list[tuple[str, list[Snapshot]]] = []
         #: How often each task was advanced by one: as was answered, and as may have been done without an answer.
         self._advanced: Counter[str] = Counter()
         self._perhaps_advanced: Counter[str] = Counter()
-        #: How a task may have ended whose writer has had no answer.
+        #: How a task may have ended whose writer has had no answer; and those that may have been created so.
         self._perhaps_ended: dict[str, str] = {}
+        self._perhaps_created: set[str] = set()
 
     def acknowledged(self, snapshot: Snapshot) -> None:
         """A change was made, and this is what its writer got back."""
@@ -37,29 +42,46 @@ class History:
         with self._lock:
             self._advanced[snapshot["task_id"]] += 1
 
-    def unanswered(self, task_id: str, end: str | None) -> None:
-        """A writer had no answer: to an advance by one, or to an end with this status."""
+    def counted(self, task_id: str, answered: int, asked: int) -> None:
+        """A worker has had answers to so many advances by one, of so many that it has asked for."""
         with self._lock:
-            if end is None:
+            self._advanced[task_id] = answered
+            self._perhaps_advanced[task_id] = asked - answered
+
+    def unanswered(self, task_id: str, end: str | None) -> None:
+        """A writer had no answer: to an advance by one, to an end with this status, or to its ``created``."""
+        with self._lock:
+            if end == "created":
+                self._perhaps_created.add(task_id)
+            elif end is None:
                 self._perhaps_advanced[task_id] += 1
             else:
                 self._perhaps_ended[task_id] = end
 
-    def survived(self, states: Mapping[str, Snapshot | None], lost: frozenset[str] = frozenset()) -> None:
+    def survived(
+        self, states: Mapping[str, Snapshot | None], lost: frozenset[str] = frozenset(), epoch: str | None = None
+    ) -> None:  # fmt: skip
         """Raise AssertionError unless ``states`` hold what was acknowledged of each task, once.
 
         Of those in ``lost`` nobody was left to work on them: they have ended so, and may have lost progress before.
+        With ``epoch`` the store has lost its memory, and that is the one which began then: what was acknowledged in
+        another may be gone, and is forgotten here too.
         """
-        for task_id in self._acknowledged:
+        for task_id in list(self._acknowledged):
             told, now = self.final(task_id), states.get(task_id)
+            if now is None and epoch is not None and told["epoch"] != epoch:
+                del self._acknowledged[task_id]
+                continue
             assert now is not None, f"{task_id} was acknowledged and is gone"
             if told["status"] in ENDS:
-                assert now == told, f"{task_id} had ended, and is another now"
-                if (now["error"] or {}).get("code") != "worker_lost":
+                assert _same(now, told), f"{task_id} had ended, and is another now"
+                if self._keeps_progress or (now["error"] or {}).get("code") != "worker_lost":
                     self._count(now)
                 continue
             if task_id in lost and now["status"] == "failed" and now["error"]["code"] == "worker_lost":
                 assert now["version"] > told["version"], f"{task_id} goes on from a version that was given"
+                if self._keeps_progress:
+                    self._count(now)
                 continue
             unasked = now["status"] in ENDS or task_id in lost
             assert not unasked or now["status"] == self._perhaps_ended.get(task_id), f"nobody has ended {task_id}"
@@ -76,14 +98,14 @@ class History:
     def learned(self, snapshot: Snapshot) -> None:
         """A state that a server has told: a change that no writer has had an answer to may have made it."""
         with self._lock:
-            told = self._acknowledged[snapshot["task_id"]]
-            if snapshot["status"] in ENDS and all(one["version"] != snapshot["version"] for one in told):
+            told = self._acknowledged.setdefault(snapshot["task_id"], [])
+            if (not told or snapshot["status"] in ENDS) and all(one["version"] != snapshot["version"] for one in told):
                 told.append(snapshot)
 
     def tasks(self) -> list[str]:
-        """All that a writer was told of."""
+        """All that a writer was told of, or may have made."""
         with self._lock:
-            return list(self._acknowledged)
+            return list({**self._acknowledged, **dict.fromkeys(sorted(self._perhaps_created))})
 
     def saw(self, viewer: str, events: Iterable[tuple[str, Any]]) -> None:
         """What one connection of a viewer was told, in order: event and payload."""
@@ -126,9 +148,15 @@ class History:
                 before = shown.get(task_id)
                 # A change between joining and reading is told twice; it never goes back.
                 assert before is None or version >= before["version"], f"{viewer}: {task_id} went back"
-                assert before is None or before["status"] not in ENDS or snapshot["status"] == before["status"]
+                end = None if before is None or before["status"] not in ENDS else before["status"]
+                assert end in (None, snapshot["status"]), f"{viewer}: {task_id} is another after its end"
                 same = known.get((task_id, version))
-                assert same is None or same == snapshot, f"{viewer}: {task_id} has two states of version {version}"
+                assert same is None or _same(same, snapshot), f"{viewer}: {task_id} has two states of version {version}"
                 shown[task_id] = snapshot
             for task_id in complete.get(viewer, ()):
                 assert shown.get(task_id) == self.final(task_id), f"{viewer} ended with another state of {task_id}"
+
+
+def _same(one: Snapshot, other: Snapshot) -> bool:
+    """Whether two snapshots are the same, though the store's memory may have begun anew in between."""
+    return {**one, "epoch": None} == {**other, "epoch": None}

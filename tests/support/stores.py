@@ -32,9 +32,10 @@ def find_server(kind: str) -> str:
 
 class StoreServer:
     """A server process. `start` and `kill` may follow each other; but for what was there at the last `save`, what was
-    stored is gone then."""
+    stored is gone then, unless the server is ``durable``: then it answers when it has what it was told on its disk."""
 
-    def __init__(self, kind: str = "redis") -> None:
+    def __init__(self, kind: str = "redis", *, durable: bool = False) -> None:
+        self._keeping = ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
         self._program = find_server(kind)
         # A path of a socket is at most 108 bytes long, which a test's own folder may exceed.
         self.folder = Path(tempfile.mkdtemp(prefix="rt-store-"))
@@ -53,7 +54,7 @@ class StoreServer:
     def start(self) -> None:
         """Start the server, and return when it answers. AssertionError if it does not within 20 s."""
         command = [self._program, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
-        command += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"]
+        command += ["--save", "", *self._keeping, "--daemonize", "no", "--loglevel", "warning"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         over = time.monotonic() + 20
         with contextlib.closing(self.client()) as client:

@@ -101,3 +101,42 @@ def test_an_end_that_was_acknowledged_stays() -> None:
         history.acknowledged(end)
         with pytest.raises(AssertionError):
             history.survived({"t": now}, frozenset("t"))
+
+
+def test_what_a_worker_counted_is_there_when_it_is_lost() -> None:
+    """Where the registry keeps progress, the end by somebody else takes none of it."""
+    for keeps_progress, current in ((True, 3), (True, 4), (False, 0)):
+        history = History(keeps_progress=keeps_progress)
+        history.acknowledged(state(1, "processing", 0))
+        history.counted("t", 3, 4)
+        history.survived({"t": state(5, "failed", current, "worker_lost")}, frozenset("t"))
+    for current in (2, 5):
+        history = History(keeps_progress=True)
+        history.acknowledged(state(1, "processing", 0))
+        history.counted("t", 3, 4)
+        with pytest.raises(AssertionError, match="was advanced 3 times"):
+            history.survived({"t": state(5, "failed", current, "worker_lost")}, frozenset("t"))
+
+
+def test_a_creation_without_an_answer_is_looked_for() -> None:
+    """It need not be there; once it was seen, it stays."""
+    history = History()
+    history.unanswered("t", "created")
+    assert history.tasks() == ["t"]
+    history.survived({})
+    history.learned(state(1, "processing", 0))
+    history.survived({"t": state(1, "processing", 0)})
+    with pytest.raises(AssertionError, match="gone"):
+        history.survived({})
+
+
+def test_what_was_acknowledged_in_a_memory_that_is_gone_may_be_gone() -> None:
+    """And what was acknowledged in the one that there is now may not."""
+    history = History()
+    history.acknowledged({**state(1, "processing", 0), "epoch": "before"})
+    history.survived({"t": {**state(1, "processing", 0), "epoch": "after"}}, epoch="after")
+    history.survived({}, epoch="after")
+    assert history.tasks() == []
+    history.acknowledged({**state(1, "processing", 0), "epoch": "after"})
+    with pytest.raises(AssertionError, match="gone"):
+        history.survived({}, epoch="after")
