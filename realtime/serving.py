@@ -21,11 +21,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from flask import Flask
+from werkzeug.exceptions import RequestTimeout
 
 from . import workers
 from .concurrency import EventletConcurrency
 from .errors import ConfigError
 from .extension import Realtime
+from .slow_bodies import SlowBody
 from .transport.origin import Environ
 from .transport.polling import may_poll
 from .wsgi_call import Answer, Input, ask
@@ -55,6 +57,9 @@ SOCKET_TIMEOUT: Final = 65.0
 #: Seconds that a request's head and a short body may take, however they come: from the first byte on, and for the first
 #: request of a connection from the beginning.
 REQUEST_TIMEOUT = 20.0
+#: Seconds that a peer gets to read why its request was given up.
+LAST_WORD: Final = 1.0
+_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 #: A body of up to so many bytes is read before the app is called, so that a slow sender holds no native thread.
 SHORT_BODY: Final = 64 * 1024
 #: Errors of ``accept`` that mean that we, and not the connection, are short of something.
@@ -156,17 +161,30 @@ class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet
             if not self._asked or self.rfile.peek(1):
                 self._late = eventlet.Timeout(REQUEST_TIMEOUT)
         self._asked = True
+        self.raw_requestline = b""
         return super()._read_request_line()  # type: ignore[no-any-return]
 
     def handle_one_request(self) -> None:
         try:
             super().handle_one_request()
-        except eventlet.Timeout as late:
-            if late is not self._late:
+        except (eventlet.Timeout, RequestTimeout) as late:
+            if isinstance(late, eventlet.Timeout) and late is not self._late:
                 raise
             self.close_connection = True
+            if self.raw_requestline:  # else nothing was asked
+                self._say_late()
         finally:
             self._in_time()
+
+    def _say_late(self) -> None:
+        """Answer 408, and read on until the peer has read that: to close at once would reset the connection."""
+        self._in_time()
+        with contextlib.suppress(OSError), eventlet.Timeout(LAST_WORD, False):
+            self.wfile.write(_LATE)
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.rfile.read1(SHORT_BODY):
+                pass
 
     def _in_time(self) -> None:
         if self._late is not None:
@@ -175,6 +193,8 @@ class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet
 
     def get_environ(self) -> Environ:
         environ: Environ = super().get_environ()
+        body = environ["eventlet.input"]
+        body.rfile = SlowBody(body.rfile, REQUEST_TIMEOUT, lambda left: eventlet.Timeout(left, False), self._hang_up)
         self._read_short_body(environ)
         self._in_time()
         environ["realtime.detach"] = self._detach
@@ -185,6 +205,9 @@ class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet
         if size.isdecimal() and 0 < int(size) <= SHORT_BODY and "HTTP_EXPECT" not in environ:
             environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(size)))
 
+    def _hang_up(self) -> None:
+        self.close_connection = True
+
     def _detach(self) -> None:
         self._detached = True
         # What a middleware says or raises after the handshake would be an HTTP answer in the middle of a WebSocket.
@@ -193,6 +216,8 @@ class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet
     def handle_one_response(self) -> None:
         try:
             super().handle_one_response()
+        except RequestTimeout:  # of the rest of a body that the app has not read
+            self.close_connection = True
         except Exception:
             if not self._detached:
                 raise

@@ -68,6 +68,40 @@ def test_a_request_that_comes_byte_by_byte_is_ended(what: str, strict: Remote) -
         viewer.wait_for_task(strict.create("ada"))
 
 
+HEAD = b"POST /upload HTTP/1.1\r\nHost: x\r\n"
+BODIES = {
+    "a short one": HEAD + b"Content-Length: 10000\r\n\r\n",
+    "a long one": HEAD + b"Content-Length: 100000\r\n\r\n",
+    "one that waits to be asked for": HEAD + b"Content-Length: 10000\r\nExpect: 100-continue\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_a_body_that_comes_byte_by_byte_is_given_up(what: str, strict: Remote) -> None:
+    """With 408, and the connection with it; whoever reads it, and however it is announced."""
+    with raw.connect(strict) as connection:
+        connection.sendall(BODIES[what])
+        answer = b""
+        with trickling(connection, b"x"), contextlib.suppress(ConnectionResetError):
+            while data := connection.recv(65_536):
+                answer += data
+        said, _, more = answer.partition(b"\r\n")
+        if b" 100 " in said:
+            said = more.partition(b"HTTP/1.1 ")[2].partition(b"\r\n")[0]
+        assert b"408 " in said.upper(), answer
+        assert b"connection: close" in answer.lower()
+    assert strict.request("GET", "/nothing")[0] == 204
+
+
+@pytest.mark.parametrize("how", [b"Content-Length: 100000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nfffff\r\n"])
+def test_the_rest_of_a_body_that_nobody_reads_is_given_up_too(how: bytes, strict: Remote) -> None:
+    """It has been answered, and holds its connection no longer than others."""
+    with raw.connect(strict) as connection:
+        connection.sendall(b"POST /upload-nothing HTTP/1.1\r\nHost: x\r\n" + how)
+        with trickling(connection, b"x"):
+            assert is_ended(connection)
+
+
 def test_who_connects_and_asks_for_nothing_is_ended(strict: Remote) -> None:
     """Such a connection costs a descriptor, and anybody can make them."""
     with raw.connect(strict) as connection:
