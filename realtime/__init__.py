@@ -50,6 +50,7 @@ from .lifecycle import (
     heartbeat_task,
     list_tasks,
     remove_task,
+    retry_task,
     update_many,
     update_task_progress,
 )  # fmt: skip
@@ -69,7 +70,7 @@ __all__ = [
     "TaskCancelled", "TaskError", "TaskExists", "TaskFailure", "TaskNotFound", "TaskPage", "TaskStatus",
     "TicketExpired", "TicketInvalid", "Unauthenticated", "acknowledge_cancel", "append_output", "cancel_task",
     "complete_task", "create_task", "fail_task", "get_task_status", "heartbeat_task", "list_tasks", "remove_task",
-    "update_many", "update_task_progress",
+    "retry_task", "update_many", "update_task_progress",
 ]  # fmt: skip
 
 

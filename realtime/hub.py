@@ -141,8 +141,6 @@ class Hub:
 
     def start(self) -> None:
         """Start the flusher, unless it runs or has been stopped. Called on the hub thread."""
-        if self._running:
-            return
         with self._lock:
             if self._running or self._stopped:
                 return
@@ -318,6 +316,7 @@ class Hub:
 
     def flush(self) -> bool:
         """In the flusher: tell each viewer that can take it what is dirty for it. Whether any was new, or given."""
+        self._registry.follow_soon()  # so that parents go with their parts
         created: set[str] = set()
         flush = Flush(self._local, self.make_frame, created, self._told.end, self.metrics, self._told.broken)
         with self._lock:
@@ -355,6 +354,7 @@ class Hub:
         if flush.more:
             self._want()
         flush.close(self.close_viewer)
+        self._registry.follow_soon()  # a part may have moved after the first time and before it was marked here
         return bool(marks or written) or flush.given > 0
 
     def _spread(self, task_id: str, created: bool) -> None:

@@ -10,7 +10,7 @@ import msgspec
 MAX_CHILDREN: Final = 10_000
 MAX_LEVELS: Final = 8
 #: The weights of all parts together stay exact enough.
-MAX_WEIGHT: Final = 1e9
+MAX_WEIGHT: Final = 10**9
 
 
 class Kin(msgspec.Struct, frozen=True, gc=False):
@@ -30,6 +30,12 @@ class Kin(msgspec.Struct, frozen=True, gc=False):
 
 #: Of most tasks.
 ALONE: Final = Kin()
+
+
+def kin_of(weight: float, announced: int | None, depth: int, origin: str | None, retried_by: str | None) -> Kin:
+    """The same one for all that have none."""
+    kin = Kin(weight, announced, depth, origin, retried_by)
+    return ALONE if kin == ALONE else kin
 
 
 class Children(msgspec.Struct, frozen=True, gc=False):

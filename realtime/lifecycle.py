@@ -29,11 +29,15 @@ def create_task(
     cancellable: bool = False,
     groups: Collection[str] = (),
     exist_ok: bool = False,
+    parent_id: TaskId | None = None,
+    weight: float = 1.0,
+    children: int | None = None,
 ) -> Task:
     """Create a task and show it to its user: see `Realtime.create_task`."""
     return _realtime().create_task(
         task_id, user_id, name=name, status=status, message=message, total=total, unit=unit, metadata=metadata,
-        cancellable=cancellable, groups=groups, exist_ok=exist_ok,
+        cancellable=cancellable, groups=groups, exist_ok=exist_ok, parent_id=parent_id, weight=weight,
+        children=children,
     )  # fmt: skip
 
 
@@ -95,6 +99,11 @@ def acknowledge_cancel(task_id: TaskId) -> Task:
 def cancel_task(task_id: TaskId, *, done: bool = False) -> Task:
     """Ask a task to stop, or (``done=True``) end it as cancelled: see `Realtime.cancel_task`."""
     return _realtime().cancel_task(task_id, done=done)
+
+
+def retry_task(task_id: TaskId, new_task_id: TaskId | None = None) -> Task:
+    """Make a task that tries a failed or cancelled one again: see `Realtime.retry_task`."""
+    return _realtime().retry_task(task_id, new_task_id)
 
 
 def get_task_status(task_id: TaskId, *, user_id: UserId | Word | None = ANYBODY) -> Task | None:

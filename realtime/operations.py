@@ -9,22 +9,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from . import values
 from .batch import Taker, look_at
 from .config import Config
-from .errors import InvalidType, InvalidValue, RealtimeError, TaskCancelled, TaskError, TaskNotFound
+from .errors import InvalidValue, RealtimeError, TaskCancelled, TaskError, TaskNotFound
 from .heart import Heart
+from .kin import ALONE, Kin
 from .progress import MAX_NUMBER
+from .reasons import failure_of
 from .registry.base import Registry, Removed
 from .supervision import Supervision
-from .task import NewTask, Task, TaskFailure, TaskStatus
+from .task import NewTask, Task, TaskStatus
 from .values import TaskId as TaskId
 
 log = logging.getLogger("realtime")
 
-_T = TypeVar("_T")
 UserId = str | int
 
 
@@ -42,9 +43,6 @@ class Word:
 NOBODY: Final = Word("NOBODY")
 #: As ``user_id`` of `get_task_status`: whoever owns it.
 ANYBODY: Final = Word("ANYBODY")
-
-#: What the page is told of an exception whose text it must not see.
-JOB_FAILED: Final = "The job failed."
 
 
 class TaskPage(list[Task]):
@@ -80,6 +78,9 @@ class Operations(Supervision):
         cancellable: bool = False,
         groups: Collection[str] = (),
         exist_ok: bool = False,
+        parent_id: TaskId | None = None,
+        weight: float = 1.0,
+        children: int | None = None,
     ) -> Task:
         """Create a task and show it to its user.
 
@@ -88,8 +89,12 @@ class Operations(Supervision):
         ``total`` and ``unit`` say how much there is to do (``1570``, ``"files"``); ``metadata`` is a JSON object of
         the app's own; members of ``groups`` see the task too; ``cancellable`` shows a Cancel button.
 
+        ``parent_id`` makes it a part of an unfinished task of the same owner, whose percent follows from its parts by
+        their ``weight``; a task has at most 10,000, on 8 levels. With ``children`` it is to have so many itself, and
+        ends by itself, with them (0 to 10,000).
+
         Raises `TaskExists` (nothing is changed) unless ``exist_ok`` and the task there has the same owner and is not
-        finished: then that one is returned. Raises `InvalidValue`.
+        finished: then that one is returned. Raises `InvalidValue`, and `TaskAlreadyFinished` of the parent.
         """
         new = NewTask(
             values.task_id(task_id),
@@ -102,6 +107,8 @@ class Operations(Supervision):
             None if unit is None else values.unit(unit),
             None if metadata is None else self._metadata(metadata),
             bool(cancellable),
+            parent_id=None if parent_id is None else values.task_id(parent_id, "parent_id"),
+            kin=ALONE if weight == 1.0 and children is None else Kin(values.weight(weight), values.children(children)),
         )
         now = time.monotonic()
         if now - self._expired_at > 1.0:  # nobody may be watching, and then no flusher runs to do it
@@ -232,21 +239,24 @@ class Operations(Supervision):
         task_id = values.known_id(task_id)
         if isinstance(error, TaskCancelled):
             return self.registry.cancel(task_id)
-        if not isinstance(error, str | BaseException):
-            raise InvalidType("error", f"text or an exception, not {_kind(error)}")
-        failure = TaskFailure(
-            self._error_type(error) if type is None else values.text("type", type, 200),
-            self._error_message(error),
-            _told("code", code, error, lambda code: values.text("code", code, 64)) or "failed",
-            _told("retryable", retryable, error, _flag),
-            _told("details", details, error, self._details),
-        )
+        failure = failure_of(error, self.config, code=code, type=type, retryable=retryable, details=details)
         if isinstance(error, BaseException) and not isinstance(error, TaskError):
             log.error("Task %s failed.", task_id, exc_info=error)
         return self.registry.fail(task_id, failure)
 
+    def retry_task(self, task_id: TaskId, new_task_id: TaskId | None = None) -> Task:
+        """Make a task that tries a failed or cancelled one again: pending, with its owner, groups, name, total, unit,
+        metadata, parent and weight, ``retry_of`` it, and ``attempt`` one higher. The old one shows ``retried_by``.
+
+        A task is tried again once: while the one that does has not ended, it is returned. Raises `TaskNotFound`,
+        `TaskExists`, `InvalidValue` (which names the newest attempt, if it is another), and what `create_task` raises.
+        """
+        new_id = None if new_task_id is None else values.task_id(new_task_id, "new_task_id")
+        return self.registry.retry(values.known_id(task_id), new_id)[0]
+
     def get_task_status(self, task_id: TaskId, *, user_id: UserId | Word | None = ANYBODY) -> Task | None:
         """The newest snapshot, or None. With ``user_id``, None also for a task of somebody else."""
+        self.registry.follow()
         task = self.registry.get(values.known_id(task_id))
         if task is not None and user_id is not ANYBODY:
             owner = None if user_id is None or user_id is NOBODY else values.user_id(user_id)
@@ -270,6 +280,7 @@ class Operations(Supervision):
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1_000:
             raise InvalidValue("limit", f"{limit!r}; it may be a whole number from 1 to 1000")
+        self.registry.follow()
         tasks, following = self.registry.list(
             user_id=self._owner(user_id), groups=values.groups(groups), limit=limit, before=before, finished=finished
         )
@@ -315,61 +326,10 @@ class Operations(Supervision):
         return values.user_id(user_id)
 
     def _metadata(self, metadata: Mapping[str, Any]) -> bytes:
-        return values.json_value("metadata", _object("metadata", metadata), self.config.max_metadata)
-
-    def _details(self, details: Mapping[str, Any]) -> bytes:
-        return values.json_value("details", _object("details", details), self.config.max_details)
-
-    def _error_type(self, error: str | BaseException) -> str | None:
-        if isinstance(error, str) or (self.config.error_detail == "none" and not isinstance(error, TaskError)):
-            return None
-        return type(error).__name__[:200]
-
-    def _error_message(self, error: str | BaseException) -> str:
-        if isinstance(error, str):
-            return values.text("error", error, self._max_message)
-        if isinstance(error, RealtimeError) or self.config.error_detail == "message":
-            # The job has failed already: a text that is too long or broken must not keep the task from ending.
-            try:
-                text = str(error).encode(errors="backslashreplace").decode()
-            except Exception:  # an error of its own in its __str__
-                text = ""
-            return text[: self._max_message] or type(error).__name__
-        return JOB_FAILED
+        return values.json_value("metadata", values.mapping("metadata", metadata), self.config.max_metadata)
 
 
 _NUMBERS = (int, float)
-
-
-def _kind(value: Any) -> str:
-    return type(value).__name__
-
-
-def _object(field: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InvalidType(field, f"an object (a dict), not {_kind(value)}")
-    return dict(value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidType("retryable", f"True, False or None, not {_kind(value)}")
-    return value
-
-
-def _told(field: str, given: Any, error: object, check: Callable[[Any], _T]) -> _T | None:
-    """What the caller gives, checked; else what a `TaskError` brings along, unless a task cannot hold that.
-
-    Then the log says so, and the task ends without it: the job has failed already.
-    """
-    if given is not None:
-        return check(given)
-    brought = getattr(error, field, None) if isinstance(error, TaskError) else None
-    try:
-        return None if brought is None else check(brought)
-    except InvalidValue as problem:
-        log.error("Left out of what a job has failed with: %s", problem)
-        return None
 
 
 def _first_status(status: Any) -> TaskStatus:

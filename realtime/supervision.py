@@ -36,7 +36,8 @@ class Supervision:
         """Ask a task to stop, or (``done=True``, the worker's answer) end it as cancelled.
 
         A pending task ends at once. A processing one gets ``cancel_requested_at``, and its handle raises
-        `TaskCancelled` at its next update. Asking again changes nothing. Raises `TaskNotFound`, `TaskAlreadyFinished`.
+        `TaskCancelled` at its next update. Its parts are asked as well. Asking again changes nothing. Raises
+        `TaskNotFound`, `TaskAlreadyFinished`.
         """
         return (self.registry.cancel if done else self.registry.request_cancel)(values.known_id(task_id))
 

@@ -15,7 +15,7 @@ import numbers
 import operator
 import re
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, SupportsIndex
@@ -24,6 +24,7 @@ from uuid import UUID
 import msgspec
 
 from .errors import InvalidType, InvalidValue
+from .kin import MAX_CHILDREN, MAX_WEIGHT
 from .progress import MAX_NUMBER
 
 #: Characters of a task, group or user id.
@@ -271,3 +272,29 @@ def _digits(value: int, field: str) -> str:
 def _name(value: object) -> str:
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def weight(value: object, field: str = "weight") -> float:
+    """How much a task counts in its parent: 0 to 10**9."""
+    weighs = float(number(field, value))
+    if not 0.0 <= weighs <= MAX_WEIGHT:
+        raise InvalidValue(field, f"{value!r}; it may be 0 to {MAX_WEIGHT:g}")
+    return weighs
+
+
+def children(value: object, field: str = "children") -> int | None:
+    """How many parts a task is to have: a whole number from 0 to 10,000, or None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise InvalidType(field, f"{_name(value)}; a whole number is needed")
+    if not 0 <= (count := operator.index(value)) <= MAX_CHILDREN:
+        raise InvalidValue(field, f"{count:.6g}; it may be 0 to {MAX_CHILDREN}")
+    return count
+
+
+def mapping(field: str, value: object) -> dict[str, Any]:
+    """A mapping of any kind, as a dict for `json_value`."""
+    if not isinstance(value, Mapping):
+        raise InvalidType(field, f"an object (a dict), not {type(value).__name__}")
+    return dict(value)

@@ -56,7 +56,7 @@ class Entry:
         if call.verb == "get" and answer is None:
             return bool(self.waiting or self.out)
         self.heard = now
-        if isinstance(answer, Task) and not self.out:
+        if isinstance(answer, Task) and answer.task_id == call.task_id and not self.out:  # else it is a retry's
             if not self.waiting:
                 self.task = answer
                 return not answer.finished

@@ -131,6 +131,13 @@ class RemoteRegistry:
         alive: Task = self._do(Call("heartbeat", task_id, (lease,)))
         return alive
 
+    def retry(self, task_id: str, new_task_id: str | None = None) -> tuple[Task, bool]:
+        follower: Task = self._do(Call("retry", task_id, (new_task_id,)))
+        return follower, True
+
+    def follow(self) -> None:
+        """Nothing: parents follow where the tasks live."""
+
     def complete(self, task_id: str, result: bytes | None) -> Task:
         return self._end(Call("complete", task_id, (result,), len(result or b"")), COMPLETED, result=result)
 

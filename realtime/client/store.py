@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 
 class _Change(Request):
-    """A request that is one call, and its nonce."""
+    """A request that is one call, its nonce, and whether it is the last of those that go together."""
 
-    __slots__ = ("nonce",)
+    __slots__ = ("last", "nonce")
 
     def __init__(self, call: Call) -> None:
         super().__init__((call,))
         self.nonce = secrets.token_bytes(8)
+        self.last = False
 
 
 class StoreTransport(Transport):
@@ -35,32 +36,45 @@ class StoreTransport(Transport):
 
     def __init__(self, url: str, open: Callable[[], Registry]) -> None:
         self._open = open
-        self._registry = open()  # first: it refuses what cannot be split, without showing it
+        self._registry = self._opened()  # first: it refuses what cannot be split, without showing it
         parts = urlsplit(url)
         self._name = f"The store at {parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # without user and password
+
+    def _opened(self) -> Registry:
+        registry = self._open()
+        cast("RedisRegistry", registry).lazy = True
+        return registry
 
     @property
     def name(self) -> str:
         return self._name
 
     def requests(self, calls: Sequence[Call]) -> list[Request]:
-        return [_Change(call) for call in calls]
+        changes = [_Change(call) for call in calls]
+        if changes:
+            changes[-1].last = True
+        return list(changes)
 
     def perform(self, request: Request, timeout: float) -> Sequence[Any]:
         (call,) = request.calls
         assert isinstance(request, _Change)
         try:
             with cast("RedisRegistry", self._registry).nonces.once(request.nonce):
-                return [self._do(call)]
+                answers = [self._do(call)]
         except RegistryUnavailable as error:
             raise RegistryUnavailable(f"{self.name} is out of reach: {error}") from error
         except RealtimeError as error:
-            return [error.with_traceback(None)]
+            answers = [error.with_traceback(None)]
+        if request.last:  # parents go with what all their parts have said
+            self._registry.follow()
+        return answers
 
     def _do(self, call: Call) -> Any:
         if call.verb == "create":
             new, exist_ok = call.args
             return self._registry.create(new, exist_ok=exist_ok)[0]
+        if call.verb == "retry":
+            return self._registry.retry(call.task_id, *call.args)[0]
         if call.verb == "list":
             user_id, groups, limit, before, finished = call.args
             return self._registry.list(user_id=user_id, groups=groups, limit=limit, before=before, finished=finished)
@@ -71,8 +85,8 @@ class StoreTransport(Transport):
         return None
 
     def leave(self) -> None:
-        self._registry = self._open()
+        self._registry = self._opened()
 
     def close(self) -> None:
         self._registry.close()
-        self._registry = self._open()
+        self._registry = self._opened()

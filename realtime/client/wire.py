@@ -32,6 +32,7 @@ class Error(msgspec.Struct):
     code: str = "internal"
     message: str = ""
     field: str = ""
+    task_id: str = ""
     status: str = ""
 
 
@@ -64,8 +65,10 @@ def problem_of(task_id: str, error: Error) -> RealtimeError | None:
 
 _PROBLEMS: Final[dict[str, Callable[[str, Error], RealtimeError]]] = {
     "not_found": lambda task_id, error: TaskNotFound(task_id, f"The server knows no task {task_id!r}."),
-    "exists": lambda task_id, error: TaskExists(task_id),
-    "already_finished": lambda task_id, error: TaskAlreadyFinished(task_id, error.status or "finished"),
+    "exists": lambda task_id, error: TaskExists(error.task_id or task_id),
+    "already_finished": lambda task_id, error: TaskAlreadyFinished(
+        error.task_id or task_id, error.status or "finished"
+    ),
     "invalid": lambda task_id, error: InvalidValue(
         error.field or "value", error.message.removeprefix(f"{error.field}: ")
     ),
@@ -82,7 +85,8 @@ def _create(new: NewTask, exist_ok: bool) -> dict[str, Any]:
     return {
         "op": "create", "user_id": new.user_id, "groups": new.groups, "name": new.name, "status": new.status,
         "message": new.message, "total": new.total, "unit": new.unit, "metadata": _raw(new.metadata),
-        "cancellable": new.cancellable, "exist_ok": exist_ok,
+        "cancellable": new.cancellable, "exist_ok": exist_ok, "parent_id": new.parent_id,
+        "weight": None if new.kin.weight == 1.0 else new.kin.weight, "children": new.kin.announced,
     }  # fmt: skip
 
 
@@ -107,6 +111,7 @@ _OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "update": _update,
     "append_output": lambda stream, data: {"op": "output", "stream": stream, "text": data.decode()},
     "start": lambda: {"op": "start"},
+    "retry": lambda new_task_id: {"op": "retry", "new_task_id": new_task_id},
     "heartbeat": lambda lease: {"op": "heartbeat", "lease": lease},
     "complete": lambda result: {"op": "complete", "result": _raw(result)},
     "fail": _fail,

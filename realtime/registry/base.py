@@ -14,10 +14,10 @@ import msgspec
 from ..errors import InvalidValue, RealtimeError, TaskAlreadyFinished, TaskNotFound
 from ..task import NewTask, Task
 from . import transitions
+from .kinship import Kinship
 from .leases import WORKER_LOST, Silence
 from .notes import Notes
 from .output import Piece
-from .verbs import Verbs
 
 _log = logging.getLogger("realtime")
 
@@ -78,7 +78,7 @@ def _nobody(task: Task) -> bool | None:
     return False
 
 
-class Registry(Verbs):
+class Registry(Kinship):
     """A store of tasks. All methods may be called from any thread, but not from a signal handler.
 
     Atomicity: a change is made whole or not at all. A method that raises has changed nothing, except
@@ -97,7 +97,8 @@ class Registry(Verbs):
     processes in the rooms that are watched; of what came while it was out of reach, the newest.
 
     Bounds: finished tasks leave after ``retention`` seconds and, oldest end first, beyond ``max_tasks_per_user`` and
-    ``max_tasks``, but not while `pinned` says so. Unfinished tasks never leave. Memory of removed ids is bounded.
+    ``max_tasks``, but not while `pinned` says so. A part that leaves counts on in its parent, or stays until that ends.
+    Unfinished tasks never leave. Memory of removed ids is bounded.
 
     Values are taken as they are: validate them first (`values`).
     """
@@ -198,10 +199,13 @@ class Registry(Verbs):
         """The leased tasks of which nothing is heard. Costs as much as there are leases."""
 
     def remove(self, task_id: str) -> Removed:
-        """Forget a finished task. Raises `TaskNotFound`, and `InvalidValue` (``task_id``) while it is unfinished."""
+        """Forget a finished task. Raises `TaskNotFound`, and `InvalidValue` (``task_id``) while it, or its parent, is
+        unfinished."""
         task = self.get(task_id)
         if task is not None and not task.finished:
             raise InvalidValue("task_id", f"the task {task_id!r} is {task.status}; only a finished one can be removed")
+        if task is not None:
+            self._check_free(task)
         removed = [] if task is None else self._take_out([task])
         if not removed:
             raise TaskNotFound(task_id)
@@ -296,6 +300,7 @@ class Registry(Verbs):
         """About once a second, by the hub: `expire`, and end what has lost its worker; here or elsewhere."""
         self.expire()
         self.lapse()
+        self.follow()
 
     def serve(self) -> None:  # a store in this process tells everything anyway
         """The hub runs: from now on tell it what happens in the rooms that are watched."""

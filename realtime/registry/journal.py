@@ -10,9 +10,11 @@ may be green. What it could not write is told by `Journal.problem`.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
@@ -217,6 +219,27 @@ class Journal:
             except IndexError:  # somebody else did
                 return
             entry.finish(RegistryUnavailable("The registry is closed."))
+
+
+#: Those that the end of the process has to wait for.
+_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+def close_at_exit(journal: Journal) -> None:
+    """Have it closed when the process ends, if it still lives."""
+    if not _journals:
+        atexit.register(_close_all)
+    _journals.add(journal)
+
+
+def leave_at_exit(journal: Journal) -> None:
+    """It is the parent's; this is a forked child."""
+    _journals.discard(journal)
+
+
+def _close_all() -> None:
+    for journal in list(_journals):
+        journal.close()
 
 
 def _is_of_the_disk(error: Exception) -> bool:

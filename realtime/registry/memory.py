@@ -25,12 +25,13 @@ from typing import Any, Final
 from ..errors import InvalidValue, LimitReached, RealtimeError, TaskAlreadyFinished, TaskExists, TaskNotFound
 from ..task import NewTask, Task
 from . import transitions
-from .base import Registry, Removed, Update
+from .base import Removed, Update
 from .catalogue import Catalogue, Shelf
 from .floors import Floors
 from .forks import Refusal, guard
 from .leases import Leases, Silence
 from .output import MAX_STREAMS, Piece, Stream
+from .parents import Parents, RegistryWithParents
 
 _log = logging.getLogger("realtime")
 
@@ -38,7 +39,7 @@ _log = logging.getLogger("realtime")
 _BATCH: Final = 256
 
 
-class MemoryRegistry(Registry):
+class MemoryRegistry(RegistryWithParents):
     """See `Registry`. ``retention`` is in seconds; ``lock`` makes a native, re-entrant lock.
 
     After a fork all but `get` raises `NotTheServer` in the child, where no viewer would see a change, until `adopt`
@@ -78,6 +79,9 @@ class MemoryRegistry(Registry):
         self._settling = False
         self._floors = Floors()
         self._leases = Leases()
+        self._parents = Parents()
+        #: Its ids of parts that have changed.
+        self._moved = self._parents.moved
         self._lock = self._new_lock()
         # Bound methods are half the price of a ``with``; for the hot path.
         self._acquire: Callable[[], object] = self._lock.acquire
@@ -89,6 +93,7 @@ class MemoryRegistry(Registry):
     def create(self, new: NewTask, *, exist_ok: bool = False) -> tuple[Task, bool]:
         task_id = new.task_id
         with self._lock:
+            new = self._placed(new)
             now = self._clock()
             micros = int(now * 1e6)
             order = max(micros, self._last_order + 1)
@@ -97,10 +102,14 @@ class MemoryRegistry(Registry):
             self._last_order = order
             self._news.append(task)
             stored = self._tasks.setdefault(task_id, task)
+            if new.parent_id is not None:
+                self._moved[task_id] = None
+                self._parents.note(self._tasks)  # now, or there could be too many
             self._settle()
         if stored is task:
             self._tell_change(task, True)
-            return task, True
+            self._followed(None, task)
+            return self._as_followed(task), True
         if exist_ok and stored.info.user_id == new.user_id and not stored.finished:
             return stored, False
         raise TaskExists(task_id)
@@ -130,6 +139,8 @@ class MemoryRegistry(Registry):
                 new = transitions.updated(
                     task, self._clock(), message, current, total, percent, advance, unit, metadata
                 )
+                if new.info.parent_id is not None:
+                    self._moved[task_id] = None
                 if tasks.get(task_id) is task:
                     tasks[task_id] = new
                     break
@@ -168,6 +179,8 @@ class MemoryRegistry(Registry):
                     except (TaskAlreadyFinished, InvalidValue) as error:
                         made.append(error.with_traceback(None))
                         break
+                    if new.info.parent_id is not None:
+                        self._moved[task_id] = None
                     if tasks.get(task_id) is task:
                         made.append(new)  # before it is stored: a Ctrl-C in between tells once too often, not never
                         tasks[task_id] = new
@@ -206,11 +219,14 @@ class MemoryRegistry(Registry):
                     return task
                 if new.finished:
                     self._news.append(new)
+                if new.info.parent_id is not None:
+                    self._moved[task_id] = None
                 if self._tasks.get(task_id) is task:
                     self._tasks[task_id] = new
                     break
             self._settle()
         self._tell_change(new, False)
+        self._followed(task, new)
         if new.finished:
             for shelf in self._catalogue.full_shelves(new.info.user_id):
                 self._thin_out(shelf)
@@ -290,7 +306,7 @@ class MemoryRegistry(Registry):
         """Those of the tasks that may leave. Called without the lock, as `pinned` is not ours."""
         with self._lock:
             tasks = self._at(orders)
-        return [task for task in tasks if not self.pinned(task.task_id)]
+        return [task for task in tasks if not self.pinned(task.task_id) and self._holder(task) is None]
 
     def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
         with self._lock:
@@ -308,6 +324,7 @@ class MemoryRegistry(Registry):
         self._floors.remember(task.task_id, gone.version, now)
         del self._tasks[task.task_id]
         self._outputs.pop(task.task_id, None)
+        self._parents.forget(task)
         return gone
 
     # Reading.

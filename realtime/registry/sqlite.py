@@ -16,7 +16,6 @@ them opens the file. So nothing needs to ask, and later it costs nothing.
 
 from __future__ import annotations
 
-import atexit
 import builtins
 import logging
 import weakref
@@ -30,23 +29,21 @@ from . import transitions
 from .backlog import Backlog
 from .base import Registry, Removed, Update
 from .change import Change, Staging
-from .journal import Journal
+from .journal import Journal, close_at_exit, leave_at_exit
 from .memory import MemoryRegistry
 from .output import MAX_STREAMS, Stream
 from .recovery import recover
-from .taskfile import Statement, TaskFile, inserted, removed, updated
+from .taskfile import Statement, TaskFile, inserted, removed, retold, updated
 
 _log = logging.getLogger("realtime")
 
 #: What a `MemoryRegistry` makes in `_open`, and what is made here when the file is opened.
 _THEIRS: Final = (
-    "epoch", "_tasks", "_catalogue", "_outputs", "_last_order", "_news", "_settling", "_floors", "_leases", "_lock",
-    "_acquire", "_release", "_forked",
+    "epoch", "_tasks", "_catalogue", "_outputs", "_last_order", "_news", "_settling", "_floors", "_leases", "_parents",
+    "_moved", "_lock", "_acquire", "_release", "_forked",
 )  # fmt: skip
 _OURS: Final = ("_file", "_journal", "_backlog", "_dirty", "_staging", "_staged", "_last_end")
 _STATE: Final = frozenset(_THEIRS + _OURS)
-
-_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 
 
 class SqliteRegistry(MemoryRegistry):
@@ -104,9 +101,7 @@ class SqliteRegistry(MemoryRegistry):
                 self._open()
                 file.close()
                 raise
-            if not _journals:
-                atexit.register(_close_all)
-            _journals.add(self._journal)
+            close_at_exit(self._journal)
         for task in lost:
             self._tell_change(task, False)
         # The bounds may be lower by now, and evictions may not have come to the file.
@@ -137,6 +132,7 @@ class SqliteRegistry(MemoryRegistry):
         task_id = new.task_id
         while True:
             with self._lock:
+                new = self._placed(new)
                 now = self._clock()
                 stored, other = self._tasks.get(task_id), self._staged.get(task_id)
                 if stored is None and other is None:
@@ -145,12 +141,12 @@ class SqliteRegistry(MemoryRegistry):
                     version = max(micros, self._floors.of(task_id) + 1)
                     task = transitions.created(new, epoch=self.epoch, now=now, version=version, order=order)
                     self._last_order = order
-                    change = self._stage(task, inserted(task), True)
+                    change = self._stage(task, inserted(task), None)
             if other is not None:
                 self._await(other, task_id)
             elif stored is None:
                 change.finish_here(self._can_wait())
-                return task, True
+                return self._as_followed(task), True
             elif exist_ok and stored.info.user_id == new.user_id and not stored.finished:
                 return stored, False
             else:
@@ -169,15 +165,17 @@ class SqliteRegistry(MemoryRegistry):
                     if new is task:
                         return task
                     if new.finished:
-                        staged = self._stage_end(new)
+                        staged = self._stage(new, [retold(new)], task) if task.finished else self._stage_end(task, new)
                     else:
+                        if new.info.parent_id is not None:
+                            self._moved[task_id] = None
                         self._tasks[task_id] = new
                         self._mark(task_id)
             if other is not None:
                 self._await(other, task_id)
                 continue
             if staged is None:
-                self._tell_change(new, False)
+                self._tell(task, new)
                 return new
             if staged.finish_here(self._can_wait()):
                 for shelf in self._catalogue.full_shelves(new.info.user_id):
@@ -196,6 +194,7 @@ class SqliteRegistry(MemoryRegistry):
                 if task is None or not task.finished:
                     return super().remove(task_id)  # which raises
                 if other is None:
+                    self._check_free(task)
                     gone = Removed.of(task)
                     change = self._stage_removal(task, gone)
             if other is None:
@@ -205,21 +204,23 @@ class SqliteRegistry(MemoryRegistry):
 
     # Called with the lock held.
 
-    def _stage(self, task: Task, statements: builtins.list[Statement], created: bool) -> Change:
+    def _stage(self, task: Task, statements: builtins.list[Statement], old: Task | None) -> Change:
         def apply() -> bool:
             self._news.append(task)
+            if task.info.parent_id is not None:
+                self._moved[task.task_id] = None
             self._tasks[task.task_id] = task
             if task.finished:
                 self._backlog.forget(task)
             self._settle()
             return True
 
-        return self._put(task.task_id, statements, apply, lambda: self._tell_change(task, created))
+        return self._put(task.task_id, statements, apply, lambda: self._tell(old, task))
 
-    def _stage_end(self, task: Task) -> Change:
+    def _stage_end(self, old: Task, task: Task) -> Change:
         self._last_end += 1
         statements, _ = self._backlog.unsaved(task)
-        return self._stage(task, [*statements, updated(task, self._last_end)], False)
+        return self._stage(task, [*statements, updated(task, self._last_end)], old)
 
     def _stage_removal(self, task: Task, gone: Removed) -> Change:
         def apply() -> bool:
@@ -238,6 +239,11 @@ class SqliteRegistry(MemoryRegistry):
         change = Change(self._staging, task_id, statements, apply, tell)
         self._journal.put(change)
         return change
+
+    def _tell(self, old: Task | None, task: Task) -> None:
+        """A change is stored. Called without the lock."""
+        self._tell_change(task, old is None)
+        self._followed(old, task)
 
     # Waiting.
 
@@ -280,6 +286,8 @@ class SqliteRegistry(MemoryRegistry):
                     )
                     if staged and (other := staged.get(task_id)) is not None:
                         break
+                    if new.info.parent_id is not None:
+                        self._moved[task_id] = None
                     if tasks.get(task_id) is task:
                         tasks[task_id] = new
                         self._dirty[task_id] = None
@@ -348,6 +356,10 @@ class SqliteRegistry(MemoryRegistry):
         self._complain()
         return super().expire(now)
 
+    def follow(self) -> None:
+        if self._is_open():
+            super().follow()
+
     def _complain(self) -> None:
         """Tell the log what the journal's thread does not."""
         while self._staging.complaints:
@@ -375,7 +387,7 @@ class SqliteRegistry(MemoryRegistry):
     def after_fork(self) -> None:
         if self._is_open():
             super().after_fork()
-            _journals.discard(self._journal)
+            leave_at_exit(self._journal)
             self._file.abandon()
         else:
             self._adopting = self._new_lock()
@@ -384,8 +396,3 @@ class SqliteRegistry(MemoryRegistry):
         super().close()
         if self._is_open():
             self._journal.close()
-
-
-def _close_all() -> None:
-    for journal in list(_journals):
-        journal.close()

@@ -21,13 +21,14 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import ConfigError, RegistryUnavailable
+from ..kin import Children, kin_of
 from ..progress import Pace
 from ..task import Task, TaskFailure, TaskStatus, make_info
 
 #: Says of an SQLite file that it is one of ours ("RTPr").
 APPLICATION_ID: Final = 0x52545072
 #: Counts the changes of the schema; a file of a later one is refused.
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 #: Seconds that a write waits for another program to let go of the file.
 BUSY_TIMEOUT: Final = 2.0
 
@@ -45,20 +46,25 @@ _SCHEMA: Final = (
         status TEXT NOT NULL, version INTEGER NOT NULL, message TEXT, current, total, percent REAL, unit TEXT,
         metadata BLOB NOT NULL, pace TEXT, started REAL, updated REAL NOT NULL, stalled REAL, cancel_requested REAL,
         output_size INTEGER NOT NULL, output_more INTEGER NOT NULL, lease REAL, acknowledged REAL,
-        completed REAL, result BLOB, error TEXT, ended INTEGER)""",
+        completed REAL, result BLOB, error TEXT, ended INTEGER, weight REAL, announced INTEGER, depth INTEGER,
+        origin TEXT, children TEXT, retried_by TEXT)""",
     """CREATE TABLE output (
         ord INTEGER NOT NULL, stream TEXT NOT NULL, start INTEGER NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (ord, stream, start))""",
 )
 #: Columns of ``tasks`` that files of an earlier schema lack, and get when they are opened.
-_ADDED: Final = ("acknowledged REAL",)
+_ADDED: Final = (
+    "acknowledged REAL", "weight REAL", "announced INTEGER", "depth INTEGER", "origin TEXT", "children TEXT",
+    "retried_by TEXT",
+)  # fmt: skip
 _FIXED: Final = (
     "ord", "task_id", "user_id", "groups", "name", "created", "cancellable", "attempt", "retry_of", "parent_id",
+    "weight", "announced", "depth", "origin",
 )  # fmt: skip
 _CHANGING: Final = (
     "status", "version", "message", "current", "total", "percent", "unit", "metadata", "pace", "started", "updated",
     "stalled", "cancel_requested", "output_size", "output_more", "lease", "acknowledged", "completed",
-    "result", "error", "ended",
+    "result", "error", "children", "retried_by", "ended",
 )  # fmt: skip
 _SELECT: Final = f"SELECT {', '.join(_FIXED + _CHANGING)} FROM tasks ORDER BY ended, ord"  # NULL, not ended, first
 _INSERT: Final = (
@@ -80,6 +86,7 @@ class _Error(msgspec.Struct):
 _pace: Final = msgspec.json.Decoder(tuple[float | int, float | int, float, float, int, bool])
 _groups: Final = msgspec.json.Decoder(tuple[str, ...])
 _error: Final = msgspec.json.Decoder(_Error)
+_children: Final = msgspec.json.Decoder(Children)
 
 
 def inserted(task: Task) -> list[Statement]:
@@ -87,7 +94,8 @@ def inserted(task: Task) -> list[Statement]:
     info = task.info
     fixed = (
         info.order, task.task_id, info.user_id, msgspec.json.encode(info.groups).decode(), info.name, info.created,
-        info.cancellable, info.attempt, info.retry_of, info.parent_id,
+        info.cancellable, info.attempt, info.retry_of, info.parent_id, info.kin.weight, info.kin.announced,
+        info.kin.depth, info.kin.origin,
     )  # fmt: skip
     return [("DELETE FROM tasks WHERE task_id = ?", (task.task_id,)), (_INSERT, fixed + _changing(task, None))]
 
@@ -105,8 +113,17 @@ def _changing(task: Task, ended: int | None) -> tuple[Any, ...]:
         None if pace is None else msgspec.json.encode(msgspec.structs.astuple(pace)).decode(),
         info.started, task.updated, info.stalled, task.cancel_requested, task.output_size, task.output_more,
         info.lease, info.acknowledged, task.completed, task.result_json,
-        None if task.error is None else task.error.encode().decode(), ended,
+        None if task.error is None else task.error.encode().decode(),
+        None if task.children is None else msgspec.json.encode(task.children).decode(), info.kin.retried_by, ended,
     )  # fmt: skip
+
+
+def retold(task: Task) -> Statement:
+    """What stores what may still change of a task that has ended."""
+    return (
+        "UPDATE tasks SET version = ?, retried_by = ? WHERE ord = ?",
+        (task.version, task.info.kin.retried_by, task.info.order),
+    )
 
 
 def removed(order: int, floor: int) -> list[Statement]:
@@ -133,12 +150,14 @@ def _task(row: Sequence[Any], epoch: str) -> tuple[Task, int | None]:
     """A row of `_SELECT` as a task, and the number of its end."""
     (
         order, task_id, user_id, groups, name, created, cancellable, attempt, retry_of, parent_id,
-        status, version, message, current, total, percent, unit, metadata, pace, started, updated,
-        stalled, cancel_requested, output_size, output_more, lease, acknowledged, completed, result, error, ended,
+        weight, announced, depth, origin, status, version, message, current, total, percent, unit, metadata, pace,
+        started, updated, stalled, cancel_requested, output_size, output_more, lease, acknowledged, completed, result,
+        error, children, retried_by, ended,
     ) = row  # fmt: skip
     info = make_info(
         task_id, user_id, _groups.decode(groups), name, epoch, created, bool(cancellable), attempt, retry_of, parent_id,
         order, unit, metadata, started, stalled, lease, acknowledged,
+        kin_of(1.0 if weight is None else weight, announced, depth or 0, origin, retried_by),
     )  # fmt: skip
     moved = TaskStatus(status)
     failure = None
@@ -151,7 +170,7 @@ def _task(row: Sequence[Any], epoch: str) -> tuple[Task, int | None]:
     return Task(
         task_id, info, moved, moved.finished, version, message, current, total, percent,
         None if pace is None else Pace(*_pace.decode(pace)), updated, cancel_requested, output_size, completed, result,
-        failure, output_more,
+        failure, output_more, None if children is None else _children.decode(children),
     ), ended  # fmt: skip
 
 

@@ -8,15 +8,17 @@ clock that may step back: the times of a task never do.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
 from ..errors import InvalidValue, TaskAlreadyFinished
+from ..kin import Children, Kin
 from ..progress import MAX_NUMBER, SAMPLE_INTERVAL, Pace, percent_of, sampled
 from ..task import (
     CANCELLED,
     COMPLETED,
+    FAILED,
     PENDING,
     PROCESSING,
     TRANSITIONS,
@@ -29,21 +31,32 @@ from ..task import (
     make_info,
 )
 
+#: What a parent counts that has no unit of its own.
+UNIT: Final = "tasks"
+
 
 def created(new: NewTask, *, epoch: str, now: float, version: int, order: int) -> Task:
     """The first record of a task. Raises `InvalidValue` for a status that no task begins with."""
     if new.status not in UNFINISHED:
         raise InvalidValue("status", f"{new.status}; a task begins as pending or processing")
+    total, unit, children = new.total, new.unit, None
+    if new.kin.announced is not None:
+        children = Children(new.kin.announced, counted=total is None)
+        if total is None:
+            total, unit = new.kin.announced, unit or UNIT
     info = make_info(
         new.task_id, new.user_id, new.groups, new.name, epoch, now, new.cancellable, new.attempt, new.retry_of,
-        new.parent_id, order, new.unit, b"{}" if new.metadata is None else new.metadata,
-        now if new.status is PROCESSING else None, None,
+        new.parent_id, order, unit, b"{}" if new.metadata is None else new.metadata,
+        now if new.status is PROCESSING else None, None, kin=new.kin,
     )  # fmt: skip
     # With a total, counting begins at 0; without, nobody may ever count.
-    current = None if new.total is None else 0
+    current = None if total is None else 0
     pace = None if current is None else Pace(now, current)
-    percent = percent_of(None, current, new.total)
-    return Task(new.task_id, info, new.status, False, version, new.message, current, new.total, percent, pace, now)
+    percent = percent_of(None, current, total)
+    return Task(
+        new.task_id, info, new.status, False, version, new.message, current, total, percent, pace, now,
+        children=children,
+    )  # fmt: skip
 
 
 def updated(
@@ -83,11 +96,11 @@ def updated(
     if task.finished:
         raise TaskAlreadyFinished(task.task_id, task.status)
     if info.started is None:
-        info = _changed_info(task, unit=unit, metadata=metadata, started=stamp)
+        info = changed_info(task, unit=unit, metadata=metadata, started=stamp)
         if pace is not None:  # The wait before the start is no work.
             pace = Pace(now, pace.value, 0.0, 0.0, 0, pace.in_percent)
     elif unit is not None or metadata is not None or info.stalled is not None:
-        info = _changed_info(task, unit=unit, metadata=metadata)
+        info = changed_info(task, unit=unit, metadata=metadata)
     if message is None:
         message = task.message
     held = task.percent
@@ -123,7 +136,7 @@ def updated(
         )  # fmt: skip
     return Task(
         task.task_id, info, PROCESSING, False, version, message, current, total, percent, pace, stamp,
-        task.cancel_requested, task.output_size + task.output_more,
+        task.cancel_requested, task.output_size + task.output_more, children=task.children,
     )  # fmt: skip
 
 
@@ -143,12 +156,13 @@ def ended(
         if task.status is status:
             return task
         raise TaskAlreadyFinished(task.task_id, task.status)
-    info = task.info if task.info.stalled is None else _changed_info(task)
+    info = task.info if task.info.stalled is None else changed_info(task)
     percent = 100.0 if status is COMPLETED else task.percent
     stamp = max(now, task.updated)
     return Task(
         task.task_id, info, status, True, task.version + 1, task.message, task.current, task.total, percent, task.pace,
         stamp, task.cancel_requested, task.output_size + task.output_more, stamp, result, failure,
+        children=task.children,
     )  # fmt: skip
 
 
@@ -161,7 +175,7 @@ def asked_to_stop(task: Task, now: float) -> Task:
         return ended(task, now, CANCELLED)
     if task.cancel_requested is not None:
         return task
-    return _next(task, cancel_requested=max(now, task.updated))
+    return following(task, cancel_requested=max(now, task.updated))
 
 
 def acknowledged(task: Task, now: float) -> Task:
@@ -174,8 +188,31 @@ def acknowledged(task: Task, now: float) -> Task:
         raise TaskAlreadyFinished(task.task_id, task.status)
     if task.cancel_requested is None or not is_unacknowledged(task):
         return task
-    info = _changed_info(task, stalled=task.info.stalled, acknowledged=max(now, task.cancel_requested))
-    return _next(task, info=info)
+    info = changed_info(task, stalled=task.info.stalled, acknowledged=max(now, task.cancel_requested))
+    return following(task, info=info)
+
+
+def retried(task: Task, follower: str) -> Task:
+    """The record of a failed or cancelled task that ``follower`` tries again; the same one if another does already.
+
+    Raises `InvalidValue` (``task_id``) for a task that is not over, or has completed.
+    """
+    if task.status is not FAILED and task.status is not CANCELLED:
+        raise InvalidValue(
+            "task_id",
+            f"the task {task.task_id!r} is {task.status}; only one that has failed or was cancelled can be tried again",
+        )
+    return task if task.info.kin.retried_by is not None else _retried_by(task, follower)
+
+
+def given_up(task: Task, follower: str) -> Task:
+    """The record after ``follower`` was not made after all; the same one if another tries it again."""
+    return _retried_by(task, None) if task.info.kin.retried_by == follower else task
+
+
+def _retried_by(task: Task, follower: str | None) -> Task:
+    kin = replace(task.info.kin, retried_by=follower)
+    return following(task, info=changed_info(task, stalled=task.info.stalled, kin=kin))
 
 
 def is_unacknowledged(task: Task) -> bool:
@@ -190,7 +227,7 @@ def stalled(task: Task, since: float) -> Task:
     """
     if task.status is not PROCESSING or task.info.stalled is not None:
         return task
-    return _next(task, info=_changed_info(task, stalled=since))
+    return following(task, info=changed_info(task, stalled=since))
 
 
 def leased(task: Task, lease: float) -> Task:
@@ -202,7 +239,7 @@ def leased(task: Task, lease: float) -> Task:
         raise TaskAlreadyFinished(task.task_id, task.status)
     if task.info.lease == lease and task.info.stalled is None:
         return task
-    return _next(task, info=_changed_info(task, lease=lease))
+    return following(task, info=changed_info(task, lease=lease))
 
 
 def written(task: Task, size: int) -> Task:
@@ -212,12 +249,13 @@ def written(task: Task, size: int) -> Task:
     return replace(task, output_more=task.output_more + size)
 
 
-def _next(task: Task, **changes: Any) -> Task:
+def following(task: Task, **changes: Any) -> Task:
+    """The record of the next version, with these changes."""
     size = task.output_size + task.output_more
     return replace(task, version=task.version + 1, output_size=size, output_more=0, **changes)
 
 
-def _changed_info(
+def changed_info(
     task: Task,
     *,
     unit: str | None = None,
@@ -226,6 +264,7 @@ def _changed_info(
     stalled: float | None = None,
     lease: float | None = None,
     acknowledged: float | None = None,
+    kin: Kin | None = None,
 ) -> TaskInfo:
     """The info with what is given in the place of what it had; and not stalled, unless that is given."""
     info = task.info
@@ -238,4 +277,5 @@ def _changed_info(
         stalled,
         info.lease if lease is None else lease,
         info.acknowledged if acknowledged is None else acknowledged,
+        info.kin if kin is None else kin,
     )  # fmt: skip

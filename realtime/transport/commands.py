@@ -70,6 +70,7 @@ class Commands:
 
         Returns it and the ids of tasks whose cursors are behind and that found no room.
         """
+        self.registry.follow()
         epoch = self.registry.epoch
         cursors = auth.cursors if auth.epoch == epoch else {}
         page = _Page(cursors)
@@ -101,6 +102,7 @@ class Commands:
         """A page of what a grant may see, newest first: ``{"tasks", "next"}``."""
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_SNAPSHOT_TASKS:
             raise InvalidValue("limit", f"a whole number from 1 to {MAX_SNAPSHOT_TASKS}")
+        self.registry.follow()
         while True:
             tasks, following = self.registry.list(
                 user_id=grant.user_id, groups=grant.groups, limit=limit, before=before
@@ -113,6 +115,7 @@ class Commands:
 
     def visible(self, grant: Grant, task_id: Any) -> Task:
         """A task that the grant may see. Raises `TaskNotFound`, the same for someone else's and for none."""
+        self.registry.follow()
         task = self.registry.get(task_id) if isinstance(task_id, str) else None
         if task is None or not grant.may_view(task):
             raise TaskNotFound(str(task_id)[:128], "No such task, or not one you may see.")

@@ -104,6 +104,7 @@ def blueprint(deps: Deps) -> Blueprint:
         add("/v1/tasks/<task_id>/output", "output", {"POST": ingest.output}, api.check)
         add("/v1/tasks/<task_id>/heartbeat", "heartbeat", {"POST": ingest.heartbeat}, api.check)
         add("/v1/tasks/<task_id>/complete", "complete", {"POST": ingest.complete}, api.check)
+        add("/v1/tasks/<task_id>/retry", "retry", {"POST": ingest.retry}, api.check)
         add("/v1/tasks/<task_id>/fail", "fail", {"POST": ingest.fail}, api.check)
         acknowledge = {"POST": ingest.acknowledge_cancel}
         add("/v1/tasks/<task_id>/acknowledge_cancel", "acknowledge_cancel", acknowledge, api.check)

@@ -37,6 +37,7 @@ from ..keys import Keys, WorkerGrant
 from ..operations import NOBODY, Operations
 from ..registry.base import Registry
 from ..registry.conditional import When
+from ..registry.kinship import no_parent
 from ..task import NewTask, Task
 from . import answers
 from .answers import bearer, json
@@ -52,6 +53,7 @@ from .requests import (
     FailRequest,
     HeartbeatRequest,
     OutputRequest,
+    RetryRequest,
     StartRequest,
     UpdateRequest,
     body,
@@ -98,7 +100,7 @@ class Ingest:
     # Views.
 
     def create(self) -> Response:
-        return self._once(lambda grant: self._created(*self._create(grant, self._read(CreateRequest))))
+        return self._once(lambda grant: self._created(*self._create(grant, self._read(CreateRequest)), request.path))
 
     def update(self, task_id: str) -> Response:
         return self._change(task_id, UpdateRequest)
@@ -123,6 +125,14 @@ class Ingest:
 
     def acknowledge_cancel(self, task_id: str) -> Response:
         return self._change(task_id, AcknowledgeCancelRequest)
+
+    def retry(self, task_id: str) -> Response:
+        def retry(grant: WorkerGrant) -> Response:
+            grant.need("create")  # before the body is read
+            made = self._perform(grant, task_id, self._read(RetryRequest), None, False)
+            return self._created(*made, request.path.removesuffix(f"/{task_id}/retry"))
+
+        return self._once(retry)
 
     def batch(self) -> Response:
         return self._once(lambda grant: self._batch(grant, self._read(BatchRequest, forms=False)))
@@ -149,27 +159,33 @@ class Ingest:
         groups = values.groups(given.groups or ())
         grant.need_place(owner, groups)
         more: dict[str, Any] = {} if given.message is UNSET else {"message": given.message}
+        if grant.bound and given.parent_id is not None:
+            parent = self._registry.get(values.task_id(given.parent_id, "parent_id"))
+            if parent is None or not grant.may_view(parent):  # it must not learn that there is one
+                raise no_parent(str(given.parent_id))
         task = self._creations.create_task(
             given.task_id, NOBODY if owner is None else owner, name=given.name, status=given.status or "processing",
             total=given.total, unit=given.unit, metadata=given.metadata, cancellable=bool(given.cancellable),
-            groups=groups, exist_ok=bool(given.exist_ok), **more,
+            groups=groups, exist_ok=bool(given.exist_ok), parent_id=given.parent_id,
+            weight=1.0 if given.weight is None else given.weight, children=given.children, **more,
         )  # fmt: skip
         new = self._creating.new
         if not new and not grant.may_view(task):  # nobody's, as the one asked for, but of other groups
             raise TaskExists(task.task_id)
         return (201 if new else 200), task
 
-    def _created(self, status: int, task: Task | dict[str, Any]) -> Response:
+    def _created(self, status: int, task: Task | dict[str, Any], tasks: str) -> Response:
         response = _shown(status, task)
         if isinstance(task, Task):
-            response.headers["Location"] = f"{request.script_root}{request.path}/{quote(task.task_id, safe=':')}"
+            response.headers["Location"] = f"{request.script_root}{tasks}/{quote(task.task_id, safe=':')}"
         return response
 
     def _perform(
         self, grant: WorkerGrant, task_id: str, given: Any, tags: frozenset[str] | None, unasked: bool
     ) -> _Outcome:
         """Do what is asked of a task that is there."""
-        grant.need("control" if isinstance(given, CancelRequest) and not given.done else "report")
+        asks = isinstance(given, CancelRequest) and not given.done
+        grant.need("create" if isinstance(given, RetryRequest) else "control" if asks else "report")
         try:
             values.task_id(task_id)
         except InvalidValue:
@@ -212,6 +228,12 @@ class Ingest:
                 return (200 if done else 202), operations.cancel_task(task_id, done=done)
             case AcknowledgeCancelRequest():
                 return 200, operations.acknowledge_cancel(task_id)
+            case RetryRequest():
+                if tags is not None:
+                    raise InvalidValue("if_match", "a retry takes none: a task is tried again once in any case")
+                new_id = None if given.new_task_id is None else values.task_id(given.new_task_id, "new_task_id")
+                task, is_new = self._registry.retry(task_id, new_id)
+                return (201 if is_new else 200), task
         raise AssertionError(given)
 
     # Several.

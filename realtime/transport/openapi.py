@@ -23,6 +23,7 @@ from .requests import (
     FailRequest,
     HeartbeatRequest,
     OutputRequest,
+    RetryRequest,
     StartRequest,
     UpdateRequest,
 )  # fmt: skip
@@ -53,7 +54,7 @@ _STOPPABLE: Final = (*_ONE, "stop_on_cancel")
 
 _ALL: Final = (
     _Operation("post", "/tasks", "createTask", "Create a task", CreateRequest, {201: Snapshot, 200: Snapshot},
-               (409, 411, 413, 415), ("idempotency-key", "prefer")),
+               (409, 411, 413, 415, 429), ("idempotency-key", "prefer")),
     _Operation("get", "/tasks", "listTasks", "A user's tasks, the newest first", None, {200: Page},
                (), ("user_id", "limit", "before"), viewers=True),
     _Operation("get", "/tasks/{task_id}", "readTask", "A task as it is, or once it is newer", None,
@@ -77,6 +78,9 @@ _ALL: Final = (
     _Operation("post", "/tasks/{task_id}/acknowledge_cancel", "acknowledgeCancel",
                "The worker knows that the task was asked to stop", AcknowledgeCancelRequest, {200: Snapshot},
                (404, 409, 411, 412, 413, 415), _ONE),
+    _Operation("post", "/tasks/{task_id}/retry", "retryTask", "Try a task again that has failed or was cancelled",
+               RetryRequest, {201: Snapshot, 200: Snapshot}, (404, 409, 411, 413, 415, 429),
+               ("idempotency-key", "prefer")),
     _Operation("post", "/batch", "batch", "Several operations, each on its own", BatchRequest, {200: BatchAnswer},
                (409, 411, 413, 415), ("idempotency-key", "prefer")),
 )  # fmt: skip

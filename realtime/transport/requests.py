@@ -18,6 +18,7 @@ from werkzeug.exceptions import BadRequest, LengthRequired, RequestEntityTooLarg
 from werkzeug.wrappers import Request
 
 from ..errors import InvalidValue
+from ..kin import MAX_CHILDREN, MAX_WEIGHT
 from ..progress import MAX_NUMBER
 from ..values import MAX_GROUPS, MAX_ID, MAX_UNIT
 
@@ -35,11 +36,13 @@ _Finite = Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)
 _Positive = Meta(ge=0, le=MAX_NUMBER)
 _Lease = Meta(ge=1, le=86_400)
 _Percent = Meta(ge=0, le=100)
+_Weight = Meta(ge=0, le=MAX_WEIGHT)
 # Whole numbers stay whole.
 Number = Annotated[int, _Finite] | Annotated[float, _Finite]
 Total = Annotated[int, _Positive] | Annotated[float, _Positive]
 Lease = Annotated[int, _Lease] | Annotated[float, _Lease]
 Percent = Annotated[int, _Percent] | Annotated[float, _Percent]
+Weight = Annotated[int, _Weight] | Annotated[float, _Weight]
 Unit = Annotated[str, Meta(max_length=MAX_UNIT)]
 #: The one field of which null says something else than leaving it out.
 Message = Annotated[str, Meta(description="Left out: `Starting...`; null: none.")]
@@ -60,6 +63,17 @@ class CreateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: Annotated[list[Id], Meta(max_length=MAX_GROUPS)] | None = None
     #: An unfinished task of this id and owner is answered instead of a 409.
     exist_ok: bool | None = None
+    #: The unfinished task of the same owner that it is a part of, and how much it counts there (1).
+    parent_id: Id | Whole | None = None
+    weight: Weight | None = None
+    #: How many parts it is to have itself; it ends with them.
+    children: Annotated[int, Meta(ge=0, le=MAX_CHILDREN)] | None = None
+
+
+class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another attempt at a task that has failed or was cancelled, as a new task."""
+
+    new_task_id: Id | Whole | None = None
 
 
 class UpdateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,6 +149,7 @@ OPERATIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "fail": FailRequest,
     "cancel": CancelRequest,
     "acknowledge_cancel": AcknowledgeCancelRequest,
+    "retry": RetryRequest,
 }
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -144,7 +159,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 TEXT: Final = "text/plain"
 #: Fields of a form that are read as JSON, as numbers and as true or false; all others are text.
 _OBJECTS: Final = frozenset(("metadata", "details"))
-_NUMBERS: Final = frozenset(("percent", "current", "total", "advance", "lease"))
+_NUMBERS: Final = frozenset(("percent", "current", "total", "advance", "lease", "weight", "children"))
 _FLAGS: Final = frozenset(("cancellable", "exist_ok", "retryable", "done"))
 
 

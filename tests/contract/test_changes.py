@@ -42,6 +42,7 @@ def in_state(registry: Registry, status: TaskStatus, task_id: str = "a") -> Task
 
 def test_create_stores_what_it_is_given(registry: Registry) -> None:
     """A new task has the values it was made of, a start, no end, and is there for `get`."""
+    registry.create(NewTask("p", "ada"))
     new = NewTask(
         "a",
         "ada",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from realtime.errors import TaskAlreadyFinished, TaskNotFound
+from realtime.kin import Kin
 from realtime.registry.base import Registry
 from realtime.registry.leases import Leases
 from realtime.task import PENDING, Task
@@ -190,3 +191,18 @@ def test_there_must_be_a_task(registry: Registry, create: Create) -> None:
     registry.complete("a", None)
     with pytest.raises(TaskAlreadyFinished):
         registry.heartbeat("a", LEASE)
+
+
+def test_a_part_whose_worker_is_lost_ends_its_group(registry: Registry, clock: Clock, create: Create) -> None:
+    """The sweep that ends the one sees to the other, and waits for no other attempt: nobody is there to make it."""
+    create("g", kin=Kin(announced=2))
+    for task_id in "ab":
+        create(task_id, parent_id="g")
+    registry.complete("b", None)
+    registry.heartbeat("a", LEASE)
+    wait(registry, clock, 3 * LEASE)
+    assert status(registry) == "failed"
+    group = registry.get("g")
+    assert group is not None
+    assert group.error is not None
+    assert (group.status, group.error.code) == ("failed", "partly_completed")

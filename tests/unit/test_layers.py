@@ -17,7 +17,7 @@ LAYERS = {
     1: ("task", "failure", "kin", "progress", "values", "protocol", "auth", "keys"),
     2: ("registry",),
     3: ("hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "metrics", "pacing", "demand", "waiting"),
-    4: ("transport", "batch", "operations", "supervision", "heart", "handle", "wsgi_call", "slow_bodies"),
+    4: ("transport", "batch", "reasons", "operations", "supervision", "heart", "handle", "wsgi_call", "slow_bodies"),
     5: ("extension", "current", "lifecycle", "runner", "client", "__init__"),
     6: (
         "demo", "demo_jobs", "demo_worker", "cli", "keys_cli", "command", "serving", "workers", "valkey",

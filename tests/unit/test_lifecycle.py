@@ -22,7 +22,7 @@ NAMES = [
     "acknowledge_cancel",
     "append_output", "cancel_task", "complete_task", "create_task", "fail_task", "get_task_status", "heartbeat_task",
     "list_tasks",
-    "remove_task", "update_many", "update_task_progress",
+    "remove_task", "retry_task", "update_many", "update_task_progress",
 ]  # fmt: skip
 
 

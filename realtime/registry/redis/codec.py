@@ -7,8 +7,10 @@ what they are.
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import astuple
 
 from ...errors import RegistryUnavailable
+from ...kin import ALONE, Children, Kin
 from ...progress import Pace
 from ...task import Task, TaskFailure, TaskStatus, make_info
 
@@ -47,6 +49,9 @@ class _Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     error: tuple[str | None, str, str, bool | None, bytes | None] | None
     lease: float | None = None
     acknowledged: float | None = None
+    #: Weight, parts announced, depth, the first attempt, the next one; and the counts of its parts.
+    kin: tuple[float, int | None, int, str | None, str | None] | None = None
+    children: tuple[int, int, int, int, int, int, bool] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -65,7 +70,8 @@ def encode(task: Task) -> bytes:
             None if pace is None else (pace.at, pace.value, pace.average, pace.weight, pace.samples, pace.in_percent),
             task.updated, task.cancel_requested, task.completed, task.result_json,
             None if error is None else (error.type, error.message, error.code, error.retryable, error.details_json),
-            info.lease, info.acknowledged,
+            info.lease, info.acknowledged, None if info.kin is ALONE else astuple(info.kin),
+            None if task.children is None else astuple(task.children),
         )
     )  # fmt: skip
 
@@ -88,11 +94,12 @@ def decode(record: bytes, *, epoch: str, version: int, size: int, written: int) 
     info = make_info(
         found.task_id, found.user_id, found.groups, found.name, epoch, found.created, found.cancellable, found.attempt,
         found.retry_of, found.parent_id, found.order, found.unit, found.metadata, found.started, found.stalled,
-        found.lease, found.acknowledged,
+        found.lease, found.acknowledged, ALONE if found.kin is None else Kin(*found.kin),
     )  # fmt: skip
     status = _STATUS[found.status]
     return Task(
         found.task_id, info, status, status.finished, version, found.message, found.current, found.total,
         found.percent, None if found.pace is None else Pace(*found.pace), found.updated, found.cancel_requested, size,
         found.completed, found.result, None if found.error is None else TaskFailure(*found.error), written - size,
+        None if found.children is None else Children(*found.children),
     )  # fmt: skip

@@ -34,6 +34,8 @@ class Keys:
         #: The leased tasks, by when the next sign of life is due, in seconds; and the leases. Who sweeps now.
         self.leases = f"{{{prefix}}}:leases"
         self.sweeper = f"{{{prefix}}}:sweeper"
+        #: Parents that may have unfinished parts, by when the first part came.
+        self.parents = f"{{{prefix}}}:parents"
         #: A hash: when the last sweep was, and until when there was none for long.
         self.sweeps = f"{{{prefix}}}:sweeps"
 
@@ -49,6 +51,10 @@ class Keys:
     def stream(self, task_id: str, stream: str) -> str:
         """A string: the tail of a stream, up to twice as long as it has to be."""
         return f"{self._prefix}:{{{task_id}}}:out:{stream}"
+
+    def kin(self, task_id: str) -> str:
+        """A hash: a line for each part of a task, see `families`."""
+        return f"{self.task(task_id)}:kin"
 
     def unfinished(self, room: str) -> str:
         """A sorted set: the unfinished tasks of a room, by order. A member is the order, a blank and the task's id."""

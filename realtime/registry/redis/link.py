@@ -20,7 +20,7 @@ from ...errors import RegistryUnavailable
 from .address import Address
 from .keys import Keys
 
-SCRIPTS: Final = ("open", "register", "create", "store", "remove", "settle", "due", "append", "read")
+SCRIPTS: Final = ("open", "register", "create", "store", "remove", "settle", "due", "append", "read", "kin", "leave")
 _T = TypeVar("_T")
 
 

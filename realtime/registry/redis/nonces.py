@@ -25,6 +25,16 @@ class Nonces:
         return secrets.token_bytes(8) if given is None else given
 
     @contextlib.contextmanager
+    def anew(self) -> Iterator[None]:
+        """In the block, whatever this thread changes bears a nonce of its own."""
+        given = self.given
+        self._given.nonce = None
+        try:
+            yield
+        finally:
+            self._given.nonce = given
+
+    @contextlib.contextmanager
     def once(self, nonce: bytes) -> Iterator[None]:
         """In the block, what this thread creates, changes or writes bears ``nonce``: one call to a block.
 

@@ -11,15 +11,24 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
-from ...errors import InvalidValue, LimitReached, RegistryUnavailable, TaskAlreadyFinished, TaskExists, TaskNotFound
+from ...errors import (
+    InvalidValue,
+    LimitReached,
+    RealtimeError,
+    RegistryUnavailable,
+    TaskAlreadyFinished,
+    TaskExists,
+    TaskNotFound,
+)
 from ...task import UNFINISHED, NewTask, Task
 from .. import transitions
-from ..base import Local, Registry, Removed
+from ..base import Local, Removed
 from ..leases import Silence
 from ..output import MAX_STREAMS, Piece, piece_of
 from .catchup import CatchUp
 from .cluster import open_link
 from .codec import encode
+from .families import Families, RegistryWithFamilies
 from .feed import Feed, Teller
 from .keys import rooms_with_lists
 from .leases import StoredLeases
@@ -36,7 +45,7 @@ _REMEMBERED: Final = 86_400_000
 _BATCH: Final = 256
 
 
-class RedisRegistry(Registry):
+class RedisRegistry(RegistryWithFamilies):
     """See `Registry`. ``retention`` is in seconds, ``timeout`` too: of one answer of the server, unless the address
     says it (``?timeout=0.5``). What ``?prefix=shop`` says is how all names begin that are given to things there.
 
@@ -54,6 +63,7 @@ class RedisRegistry(Registry):
         timeout: float = 1.0,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        super().__init__()
         self._link = open_link(url, timeout)
         self._keys = self._link.keys
         self._retention = retention
@@ -64,6 +74,7 @@ class RedisRegistry(Registry):
         self._records = Records(self._link)
         self._lists = Lists(self._link, self._records.read_many, self._now, max_tasks, max_tasks_per_user, retention)
         self._leases = StoredLeases(self._link, self._now)
+        self._families = Families(self._link)
         self._feed = Feed(
             self._link, CatchUp(self._link, self._records.read_many, self._all_output),
             Teller(
@@ -87,9 +98,18 @@ class RedisRegistry(Registry):
         if new.status not in UNFINISHED:  # before anything is written
             transitions.created(new, epoch="", now=0.0, version=0, order=0)
         task_id, nonce = new.task_id, self.nonces.new()
+        joins = new.parent_id is not None and self.get(task_id) is None
+        if joins:
+            new = self._admitted(new, self.get(new.parent_id or ""))
         order, micros = self._lists.register(new, None if self._clock is None else int(self._clock() * 1e6))
         now = micros / 1e6 if self._clock is None else self._clock()
         task = transitions.created(new, epoch=self.epoch, now=now, version=0, order=order)
+        if joins:
+            try:
+                self._families.join(new, order, now)
+            except RealtimeError:
+                self._lists.unregister(task)
+                raise
         answer = self._link.run(
             "create", self._keys_of(task_id), [nonce, micros, task.status, encode(task), *self._keys.channels_of(task)]
         )
@@ -97,8 +117,11 @@ class RedisRegistry(Registry):
             task = self._records.stored(task, int(answer[1]), 0, nonce).task
             if not self._feed.running:
                 self._tell_change(task, True)
-            return task, True
+            self._followed(None, task)
+            return self._as_followed(task), True
         self._lists.unregister(task)
+        if joins:
+            self._families.leave(new)
         stored = self._records.decoded(*answer[1:]).task
         if exist_ok and stored.info.user_id == new.user_id and not stored.finished:
             return stored, False
@@ -122,8 +145,9 @@ class RedisRegistry(Registry):
                 if known is None:
                     raise TaskNotFound(task_id)
             task = known.task
-            if known.nonce == self.nonces.given:
-                return task  # this very change, of which the answer was lost
+            if known.nonce == self.nonces.given:  # this very change, of which the answer was lost
+                self._followed(None, task)
+                return task
             try:
                 new = change(task, self._now())
             except (TaskAlreadyFinished, InvalidValue):
@@ -133,7 +157,7 @@ class RedisRegistry(Registry):
             if new is not task:
                 stored, known = self._store(known, new)
                 if stored:
-                    return self._after(known.task)
+                    return self._after(task, known.task)
                 fresh = True
             elif fresh:
                 return task
@@ -160,7 +184,7 @@ class RedisRegistry(Registry):
             return True, self._records.stored(new, int(answer[1]), int(answer[2]), nonce)
         return False, self._records.decoded(*answer[1:])
 
-    def _after(self, task: Task) -> Task:
+    def _after(self, old: Task, task: Task) -> Task:
         """A change is stored: tell it, and make room if that was an end."""
         full: builtins.list[Shelf] = []
         if task.finished:
@@ -168,6 +192,7 @@ class RedisRegistry(Registry):
                 full = self._lists.settle(task)
         if not self._feed.running:
             self._tell_change(task, False)
+        self._followed(old, task)
         with contextlib.suppress(RegistryUnavailable):
             for shelf in full:
                 self._thin_out(shelf)
@@ -300,9 +325,11 @@ class RedisRegistry(Registry):
             self._sweep()
 
     def _sweep(self) -> None:
+        self.follow()
         if self._leases.take_turn():
             self.expire()
             self.lapse()
+            self._repair_in_time()
 
     def _hear(self, task_id: str, lease: float) -> None:
         self._leases.hear(task_id, lease)

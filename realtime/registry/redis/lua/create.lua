@@ -13,7 +13,7 @@ if there[2] then -- what is left of a removed task
   version = math.max(version, tonumber(there[2]) + 1)
 end
 version = string.format('%.0f', version)
-redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[1] .. ':kin')
 redis.call('HSET', KEYS[1], 'r', ARGV[4], 'v', version, 's', 0, 'n', 0, 't', ARGV[3], 'w', ARGV[1])
 local news = 'C ' .. version .. ' 0 0 ' .. ARGV[4]
 for i = 5, #ARGV do

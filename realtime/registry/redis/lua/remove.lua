@@ -12,7 +12,7 @@ for _, stream in ipairs(redis.call('HKEYS', KEYS[2])) do
   redis.call('DEL', KEYS[2] .. ':' .. stream)
 end
 local version = string.format('%.0f', tonumber(there[2]) + 1)
-redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[1] .. ':kin')
 redis.call('HSET', KEYS[1], 'v', version, 'w', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local news = 'R ' .. version .. ' 0 0 ' .. there[1]

@@ -18,6 +18,7 @@ local size = there[4]
 redis.call('HSET', KEYS[1], 'r', ARGV[5], 'v', version, 's', size, 't', ARGV[3], 'w', ARGV[2])
 if ARGV[4] ~= '' then
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  redis.call('PEXPIRE', KEYS[1] .. ':kin', ARGV[4])
   if redis.call('PEXPIRE', KEYS[2], ARGV[4]) == 1 then
     for _, stream in ipairs(redis.call('HKEYS', KEYS[2])) do
       redis.call('PEXPIRE', KEYS[2] .. ':' .. stream, ARGV[4])

@@ -1,0 +1,126 @@
+"""The parents of a registry whose tasks are in memory, and which of them have to follow. See `kinship`.
+
+All of it is guarded by the registry's lock. A finalizer may come in the middle of anything; what it moves waits in
+`moved` for whoever it has interrupted.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import RegistryUnavailable, TaskNotFound
+from ..task import NewTask, Task
+from .base import Registry
+from .descent import derived
+from .family import Family, Sums
+
+
+class Parents:
+    """See the module."""
+
+    def __init__(self) -> None:
+        #: Parts that have changed, by their ids, from before the change on.
+        self.moved: dict[str, None] = {}
+        #: Parents that have to follow.
+        self.due: dict[str, None] = {}
+        self._families: dict[str, Family] = {}
+        self._noting = False
+
+    def note(self, tasks: Mapping[str, Task]) -> None:
+        """Have what has moved count."""
+        if self._noting:
+            return
+        try:
+            self._noting = True
+            while self.moved:
+                task_id = next(iter(self.moved))
+                # Out before the look: what moves after it is in there again.
+                del self.moved[task_id]
+                task = tasks.get(task_id)
+                if task is not None and task.info.parent_id is not None:
+                    self.add(task)
+                    self.due[task.info.parent_id] = None
+        finally:
+            self._noting = False
+
+    def add(self, part: Task) -> None:
+        """Have one count."""
+        parent_id = part.info.parent_id
+        if parent_id is not None:
+            self.of(parent_id).note(part)
+
+    def of(self, parent_id: str) -> Family:
+        """The parts of a task."""
+        family = self._families.get(parent_id)
+        if family is None:
+            family = self._families[parent_id] = Family()
+        return family
+
+    def sums(self, parent_id: str) -> Sums:
+        """What they come to."""
+        family = self._families.get(parent_id)
+        return Sums() if family is None else family.sums
+
+    def newest(self, parent_id: str) -> list[str]:
+        """The ids of the newest attempts at each."""
+        family = self._families.get(parent_id)
+        return [] if family is None else [line.task_id for line in family.lines.values()]
+
+    def forget(self, task: Task) -> None:
+        """The task has left."""
+        self._families.pop(task.task_id, None)
+
+
+class RegistryWithParents(Registry):
+    """What a registry in memory does as a `Kinship`."""
+
+    _tasks: dict[str, Task]
+    _lock: Any
+    _parents: Parents
+    _moved: dict[str, None]
+
+    def _placed(self, new: NewTask) -> NewTask:
+        """A new part, in its place; what is none, as it is. Called with the lock held."""
+        if new.parent_id is None or new.task_id in self._tasks:
+            return new
+        placed = self._admitted(new, self._tasks.get(new.parent_id))
+        self._parents.of(new.parent_id).check_room(placed)
+        return placed
+
+    def children(self, parent_id: str) -> builtins.list[Task]:
+        with self._lock:
+            self._parents.note(self._tasks)
+            newest = self._parents.newest(parent_id)
+        return [task for task in map(self._tasks.get, newest) if task is not None]
+
+    def follow(self) -> None:
+        while self._moved or self._parents.due:
+            with self._lock:
+                self._parents.note(self._tasks)
+                if self._moved:
+                    return  # this is a finalizer, in the middle of the noting: what it has interrupted goes on
+                due = builtins.list(self._parents.due)
+                self._parents.due.clear()
+            left = dict.fromkeys(due)
+            try:
+                for parent_id in due:
+                    with contextlib.suppress(RegistryUnavailable):  # it is being stored, and this cannot wait
+                        self._follow_one(parent_id)
+                        del left[parent_id]
+            finally:
+                self._parents.due.update(left)  # the next one does it
+            if left:
+                return
+
+    def follow_soon(self) -> None:
+        self.follow()
+
+    def _follow_one(self, parent_id: str) -> None:
+        with contextlib.suppress(TaskNotFound):
+            self._change(parent_id, lambda task, now: derived(task, now, self._parents.sums(parent_id)))
+
+    def _part_changed(self, old: Task | None, part: Task) -> None:
+        self.follow()
