@@ -307,6 +307,7 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
         )
     realtime.head()  # raises when another SocketIO has taken the app's place meanwhile
     realtime.registry.open()
+    realtime.registry.adopt()  # no request may come for long
     concurrency.attach()
     stop = concurrency.event()
 

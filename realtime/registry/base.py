@@ -283,8 +283,8 @@ class Registry(Kinship):
         """Whether all is stored that was changed by threads which may not wait."""
         return True
 
-    def adopt(self) -> None:  # a store that all processes share has nothing to do
-        """This process serves viewers: say it once in each, when the first request comes in."""
+    def adopt(self) -> None:
+        """This process serves viewers: to be said in each, when it begins to, or with its requests."""
 
     @property
     def local(self) -> Local:

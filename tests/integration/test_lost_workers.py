@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from realtime import keys
+from realtime.registry.redis import RedisRegistry
 from support import remote
 from support.process import StartServer
 from support.remote import PATIENCE, Remote, wait_until
@@ -122,6 +124,21 @@ def test_a_worker_that_is_killed_is_lost(place: Place) -> None:
             worker.communicate()
         assert (end["error"]["code"], end["error"]["retryable"]) == ("worker_lost", True)
         assert any(payload["stalled_since"] for _, payload in viewer.heard_of("held"))
+
+
+def test_a_worker_is_lost_though_nobody_looks(shared: Place) -> None:
+    """No viewer has ever come to the server, and no heartbeat: the worker speaks to the store itself."""
+    worker = shared.work()
+    try:
+        wait_for_block(worker)
+    finally:
+        worker.kill()
+        worker.communicate()
+    with contextlib.closing(RedisRegistry(shared.url, timeout=10.0)) as store:
+        ended = wait_until(lambda: store.get("held"), lambda task: task is not None and task.finished)
+    assert ended is not None
+    assert ended.error is not None
+    assert ended.error.code == "worker_lost"
 
 
 def test_a_worker_that_was_stopped_for_too_long_is_refused(place: Place) -> None:

@@ -381,3 +381,42 @@ def test_a_record_of_another_release_is_not_misread(registry: RedisRegistry) -> 
         registry._link.ask(("HSET", registry._keys.task("a"), "r", record))
         with pytest.raises(RegistryUnavailable, match="release"):
             registry.get("a")
+
+
+def test_one_server_sweeps_at_a_time_and_that_costs_little(registry: RedisRegistry, other: RedisRegistry) -> None:
+    """While there is nothing to do: one way there and back for all but one, and four for that one."""
+    trips = {registry: 0, other: 0}
+
+    def counting(one: RedisRegistry) -> None:
+        attempt = one._link.attempt
+
+        def counted(call: Callable[[], Any]) -> Any:
+            trips[one] += 1
+            return attempt(call)
+
+        one._link.attempt = counted  # type: ignore[method-assign]
+
+    for one in trips:
+        one.sweep()
+    for one in trips:
+        counting(one)
+        one.sweep()
+    assert list(trips.values()) == [4, 1]
+    registry._link.ask(("DEL", registry._keys.sweeper))  # it is gone
+    trips.update({registry: 0, other: 0})
+    for one in (other, registry):
+        one.sweep()
+    assert list(trips.values()) == [1, 4]
+
+
+def test_a_process_that_serves_sweeps_and_any_other_does_not(registry: RedisRegistry) -> None:
+    """From its first request on, though nobody watches; once, however many threads say so."""
+    assert not registry.feed.running
+    before = set(threading.enumerate())
+    threads = [threading.Thread(target=registry.adopt) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [thread.name for thread in set(threading.enumerate()) - before] == ["realtime-feed"]
+    assert registry.feed.running

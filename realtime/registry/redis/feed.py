@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import redis
 
+from ...concurrency import native_lock
 from ...errors import RegistryUnavailable
 from ...protocol import task_room
 from ...task import Task
@@ -73,6 +74,7 @@ class Feed:
         self._thread: tuple[int, threading.Thread] | None = None
         self._bell: Bell | None = None
         self._closed = False
+        self._starting = native_lock()
         self._begin()
 
     def _begin(self) -> None:
@@ -100,7 +102,11 @@ class Feed:
 
     def start(self) -> None:
         """Begin to listen, unless it does."""
-        if not self.running and not self._closed:
+        if self.running or self._closed:
+            return
+        with self._starting:
+            if self.running:
+                return
             if self._thread is not None:  # forked: what the parent listens to is none of ours
                 self._begin()
                 self.mirror.rooms.clear()

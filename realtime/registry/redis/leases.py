@@ -32,8 +32,7 @@ class StoredLeases:
     def take_turn(self) -> bool:
         """Whether this process is the one that sweeps now."""
         keys = self._link.keys
-        self._link.ask(("SET", keys.sweeper, self._me, "NX", "PX", _TURN))
-        (now,) = self._link.ask(("GET", keys.sweeper))
+        _, now = self._link.ask(("SET", keys.sweeper, self._me, "NX", "PX", _TURN), ("GET", keys.sweeper))
         if now != self._me:
             return False
         wall = self._now()

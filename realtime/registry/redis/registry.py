@@ -342,14 +342,17 @@ class RedisRegistry(RegistryWithFamilies):
         return self._feed.reachable is not False
 
     def check(self) -> None:
-        if not self._feed.running:
-            self._link.look()
-        elif not self.reachable:
+        if not self.reachable:
             raise RegistryUnavailable("The task store is out of reach.")
+        self._link.look()
 
     @property
     def local(self) -> Local:
         return self._feed.mirror
+
+    def adopt(self) -> None:
+        # It sweeps: the lease of a worker elsewhere runs out also while nobody looks.
+        self._feed.start()
 
     def serve(self) -> None:
         self._feed.start()
