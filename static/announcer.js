@@ -6,7 +6,7 @@ const GATHER_MS = 1000;
 const MERGE_ABOVE = 2;
 const MAX_TEXT = 300;
 
-/** @typedef {{kind: "completed" | "failed" | "cancelled", text: string}} End */
+/** @typedef {{kind: "completed" | "failed" | "cancelled" | "attempt", text: string}} End `attempt`: it goes on as another. */
 
 /** Gathers sentences for a second and hands them over as one text. */
 export class Announcer {
@@ -14,6 +14,8 @@ export class Announcer {
   #texts = [];
   /** @type {Map<string, End>} */
   #ends = new Map();
+  /** The ends that were none: there is another attempt already. @type {Set<string>} */
+  #overtaken = new Set();
   #lang = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -37,10 +39,17 @@ export class Announcer {
   /**
    * Say that a job ended; once, however many elements show it. More than two within the second are counted instead.
    * @param {string} key Which end of which job. @param {End} end @param {string} lang
+   * @param {string} [instead] The end of the attempt before; it is not told as an end if its second is not over.
    */
-  end(key, end, lang) {
+  end(key, end, lang, instead) {
     this.#ends.set(key, end);
+    if (instead !== undefined) this.#overtaken.add(instead);
     this.#gather(lang);
+  }
+
+  /** Whether that is about to be told. @param {string} key */
+  tells(key) {
+    return this.#ends.has(key);
   }
 
   /** @param {string} lang */
@@ -51,9 +60,11 @@ export class Announcer {
 
   #flush() {
     const said = this.#texts.map((text) => (typeof text === "string" ? text : text()));
+    for (const key of this.#overtaken) this.#ends.delete(key);
     const sentences = new Set([...said, ...merge([...this.#ends.values()], this.#lang)].filter(Boolean).map(clip));
     this.#texts = [];
     this.#ends.clear();
+    this.#overtaken.clear();
     this.#timer = undefined;
     if (sentences.size) this.#speak([...sentences].join(" "), this.#lang);
   }
@@ -63,7 +74,7 @@ export class Announcer {
 function merge(ends, lang) {
   if (ends.length <= MERGE_ABOVE) return ends.map((end) => end.text);
   const say = words(lang);
-  const counts = /** @type {const} */ (["completed", "failed", "cancelled"]).map((kind) => {
+  const counts = /** @type {const} */ (["completed", "failed", "cancelled", "attempt"]).map((kind) => {
     const count = ends.filter((end) => end.kind === kind).length;
     return count ? say.say(`say.many.${kind}`, { count }) : "";
   });

@@ -3,6 +3,8 @@
 import { chunks, isTaskId } from "./chunks.js";
 import { Connection } from "./connection.js";
 import { NotFound, RealtimeError } from "./errors.js";
+import { listFamilies, relatives } from "./families.js";
+import { Following } from "./following.js";
 import { Listeners } from "./listeners.js";
 import { Outputs } from "./outputs.js";
 import { Paging } from "./paging.js";
@@ -26,6 +28,7 @@ export class Client {
   #address;
   #connection;
   #subscriptions;
+  #following;
   #outputs;
   #lists;
   #paging;
@@ -71,6 +74,7 @@ export class Client {
       request: this.#connection.request,
     };
     this.#subscriptions = new Subscriptions({ ...shared, left: (ids) => this.#outputs.left(ids) });
+    this.#following = new Following({ read: shared.read, watch: (id, fn) => this.#subscriptions.watch(id, fn) });
     this.#outputs = new Outputs({ ...shared, watch: (id, fn) => this.#subscriptions.watch(id, fn) });
     this.#lists = new TaskLists(env, () => this.#list());
     this.#paging = new Paging({
@@ -98,6 +102,7 @@ export class Client {
     return new TaskHandle(
       {
         watch: (taskId, fn) => this.#subscriptions.watch(taskId, fn),
+        follow: (taskId, fn) => this.#following.follow(taskId, fn),
         listen: (taskId, stream, fn) => this.#outputs.listen(taskId, stream, fn),
         onState: (fn) => this.onState(fn),
         cancel: (taskId) => this.#cancel(taskId),
@@ -128,13 +133,25 @@ export class Client {
   async dismiss(id) {
     const task = this.#state.tasks.get(String(id));
     if (!task || !isFinished(task)) return false;
-    this.#dispatch({ type: "hide", taskId: task.task_id });
-    if (this.user === null || task.user !== this.user) return false;
+    const gone = [...relatives(this.#state, task.task_id, isFinished), task.task_id];
+    for (const taskId of gone) this.#dispatch({ type: "hide", taskId });
+    let removed = false;
+    // One after another: a task may have thousands of parts.
+    for (const taskId of gone) removed = await this.#remove(taskId);
+    return removed;
+  }
+
+  /**
+   * @param {string} id one that is out of sight
+   * @returns {Promise<boolean>}
+   */
+  async #remove(id) {
+    if (this.user === null || this.#state.tasks.get(id)?.user !== this.user) return false;
     try {
-      await this.#connection.request(COMMANDS.REMOVE_TASK, { task_id: task.task_id });
+      await this.#connection.request(COMMANDS.REMOVE_TASK, { task_id: id });
       return true;
     } catch {
-      return false; // it is out of sight; the server clears it away in its own time
+      return false; // the server clears it away in its own time
     }
   }
 
@@ -160,7 +177,7 @@ export class Client {
   #list() {
     const isOver = this.state.state === "denied" || this.state.state === "closed";
     const loading = this.#paging.loading || (this.#state.epoch === null && !isOver);
-    return [listTasks(this.#state), { loading, hasMore: this.#state.missing !== null }];
+    return [listTasks(this.#state), { loading, hasMore: this.#state.missing !== null, families: listFamilies(this.#state) }];
   }
 
   /**
@@ -220,6 +237,7 @@ export class Client {
     this.#state = reduce(before, action);
     if (this.#state === before) return;
     const { epoch, tasks } = this.#state;
+    if (this.#state.retries !== before.retries) this.#following.changed();
     for (const id of this.#named(action)) {
       // Of what an older epoch held nothing is known until the server has been asked again.
       const isForgotten = epoch !== before.epoch && !tasks.has(id);

@@ -22,7 +22,7 @@ let fetches = Promise.resolve();
 
 /** @implements {TaskShape} */
 export class RealtimeTask extends ClientElement {
-  static observedAttributes = ["client", "task-id", "label", "announce", "quiet-after", "heading-level"];
+  static observedAttributes = ["client", "task-id", "attempt", "label", "announce", "quiet-after", "heading-level"];
 
   #card;
   /** @type {Task | null} */
@@ -104,8 +104,8 @@ export class RealtimeTask extends ClientElement {
   /** @param {string} name @param {string | null} before @param {string | null} now */
   attributeChangedCallback(name, before, now) {
     if (before === now) return;
-    if (name === "task-id") this.#forget();
-    if (["client", "task-id", "announce"].includes(name)) this.refind();
+    if (name === "task-id" || name === "attempt") this.#forget();
+    if (["client", "task-id", "attempt", "announce"].includes(name)) this.refind();
     else this.repaint();
   }
 
@@ -127,8 +127,10 @@ export class RealtimeTask extends ClientElement {
         this.#voice = null;
       });
     }
-    if (this.taskId && !this.#fed) this.hold(client.task(this.taskId).subscribe((task) => this.#receive(task)));
-    else this.#schedule();
+    if (this.taskId && !this.#fed) {
+      const follow = this.getAttribute("attempt") !== "this";
+      this.hold(client.task(this.taskId).subscribe((task) => this.#receive(task), { follow }));
+    } else this.#schedule();
   }
 
   /** @protected */
@@ -140,10 +142,15 @@ export class RealtimeTask extends ClientElement {
     if (this.#fed) return;
     this.#task = null;
     this.#answered = false;
+    this.#paintedAt = -Infinity;
+    this.#beginAnew();
+  }
+
+  /** What was between the reader and the task before is over. */
+  #beginAnew() {
     this.#asking = false;
     this.#refusal = "";
     this.#unanswered = null;
-    this.#paintedAt = -Infinity;
     if (this.#dismissed) this.#dismissed = this.hidden = false;
   }
 
@@ -157,16 +164,18 @@ export class RealtimeTask extends ClientElement {
     if (task === before && this.#answered) return;
     this.#task = task;
     this.#answered = true;
+    const isRetry = before !== null && task !== null && before.task_id !== task.task_id;
+    if (isRetry) this.#beginAnew();
     if (task && (task.cancel_requested_at || isFinished(task))) this.#asking = false;
     this.#schedule();
     if (!task) return;
 
     const first = before === null;
     const happened = milestone(before, task);
-    if (happened && (isFinished(task) || this.getAttribute("announce") !== "ends")) this.#voice?.tell(happened, task, this.label);
+    if (happened && (isFinished(task) || happened === "attempt" || this.getAttribute("announce") !== "ends")) this.#voice?.tell(happened, task, this.label);
     this.emit("realtime-change", { task, first });
     if (!isFinished(task)) return;
-    if (first ? isNews : !isFinished(before)) this.emit(`realtime-${task.status}`, { task, first });
+    if (first ? isNews : isRetry || !isFinished(before)) this.emit(`realtime-${task.status}`, { task, first });
     if (task.result_omitted) this.#fetchResult(task);
   }
 

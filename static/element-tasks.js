@@ -1,25 +1,32 @@
-// <realtime-tasks>: the viewer's tasks, newest first, each in its place for as long as it is there.
+// <realtime-tasks>: the viewer's tasks, newest first: of each its newest attempt, and its parts under it.
 import { ClientElement, make, setAttribute, setText } from "./element-base.js";
 import { RealtimeConnection, bannerIsShown, onBanners } from "./element-connection.js";
-import { RealtimeTask } from "./element-task.js";
-import { newEnds } from "./milestones.js";
+import { CardList, PAGE } from "./card-list.js";
+import { matching } from "./families.js";
+import { listNews, newestAttempts } from "./milestones.js";
 import { tasksSheets } from "./sheets.js";
 import { isFinished } from "./task-store.js";
 import { holdVoice } from "./voice.js";
 
 /** @typedef {import("./realtime.js").Client} Client */
 /** @typedef {import("./elements.js").RealtimeTasks} TasksShape */
+/** @typedef {import("./realtime.js").Family} Family */
 /** @typedef {import("./realtime.js").Task} Task */
 
-const PAGE = 50;
 const BANNER = { class: "banner", show: "banner", announce: "off", "data-own": "", exportparts: "banner, retry, sign-in" };
-const PARTS = "card, icon, name, figure, message, bar, meta, cancel, dismiss, result, error";
 
 /** @implements {TasksShape} */
 export class RealtimeTasks extends ClientElement {
   static observedAttributes = ["client", "group", "filter", "limit", "announce", "quiet-after", "heading-level", "sign-in-href"];
 
-  #list = make("ul", { class: "list", role: "list", part: "list" });
+  #list = new CardList({
+    client: () => this.client,
+    words: () => this.words,
+    active: () => this.shadowRoot?.activeElement ?? null,
+    attribute: (name) => this.getAttribute(name),
+    isNews: (task) => this.#news.has(task),
+    tell: (what, task) => this.#voice?.tell(what, task),
+  });
   #emptyStrong = make("b");
   #emptyText = make("span");
   #empty = make("div", { class: "empty", part: "empty", tabindex: "-1" }, make("slot", { name: "empty" }, this.#emptyStrong, " ", this.#emptyText));
@@ -29,15 +36,13 @@ export class RealtimeTasks extends ClientElement {
   #foot = make("div", { class: "foot", part: "foot" }, this.#count, this.#clear);
   /** Only on a page that has no banner for this client. @type {RealtimeConnection | null} */
   #banner = null;
-  /** Everything the client has, newest first. @type {readonly Task[]} */
-  #tasks = [];
+  /** Everything the client has, newest first. @type {readonly Family[]} */
+  #families = [];
   #loading = true;
-  /** What was known when ends were last told; null until the first list is whole. @type {Map<string, Task> | null} */
+  /** The attempts that were known when ends were last told; null until the first list is whole. @type {Map<string, Task> | null} */
   #told = null;
-  /** Ends that were not known before the latest change. @type {ReadonlySet<Task>} */
+  /** Ends that came with the latest change. @type {ReadonlySet<Task>} */
   #news = new Set();
-  /** The items by task and creation: an id that was made anew is another task. @type {Map<string, {item: HTMLLIElement, card: RealtimeTask}>} */
-  #items = new Map();
   #extra = 0;
   /** The first list is shown: only what comes later comes in with a movement. */
   #settled = false;
@@ -48,14 +53,15 @@ export class RealtimeTasks extends ClientElement {
     super();
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = tasksSheets;
-    root.append(this.#list, this.#empty, this.#more, this.#foot);
+    setAttribute(this.#list.node, "part", "list");
+    root.append(this.#list.node, this.#empty, this.#more, this.#foot);
     this.#more.addEventListener("click", () => this.#showMore());
     this.#clear.addEventListener("click", () => this.#clearFinished());
   }
 
-  /** The snapshots that the list is made of, newest first. @returns {readonly Task[]} */
+  /** The snapshots of the cards, newest first. @returns {readonly Task[]} */
   get tasks() {
-    return this.#mine();
+    return this.#mine().map(({ task }) => task);
   }
 
   /** @param {string} name @param {string | null} before @param {string | null} now */
@@ -64,13 +70,13 @@ export class RealtimeTasks extends ClientElement {
     if (name === "client") this.#forget();
     if (name === "client" || name === "announce") this.refind();
     else {
-      for (const { card } of this.#items.values()) this.#passOn(card);
+      this.#list.passOn();
       this.repaint();
     }
   }
 
   #forget() {
-    this.#tasks = [];
+    this.#families = [];
     this.#loading = true;
     this.#told = null;
     this.#extra = 0;
@@ -88,110 +94,46 @@ export class RealtimeTasks extends ClientElement {
       });
     }
     this.hold(onBanners(() => this.#placeBanner()));
-    this.hold(client.tasks((tasks, { loading }) => this.#receive(tasks, loading)));
+    this.hold(client.tasks((_tasks, { loading, families }) => this.#receive(families, loading)));
     this.#placeBanner();
   }
 
-  /** @param {readonly Task[]} tasks @param {boolean} loading */
-  #receive(tasks, loading) {
-    this.#tasks = tasks;
+  /** @param {readonly Family[]} families @param {boolean} loading */
+  #receive(families, loading) {
+    this.#families = families;
     this.#loading = loading;
-    const ends = this.#told ? newEnds(this.#told, tasks) : [];
-    for (const task of this.#ofGroup(ends)) this.#voice?.tell(/** @type {import("./milestones.js").Milestone} */ (task.status), task);
-    if (this.#told || (!loading && this.client?.state.state === "live")) this.#told = new Map(tasks.map((task) => [task.task_id, task]));
-    this.#news = new Set(ends);
+    const news = this.#told ? listNews(this.#told, this.#ofGroup()) : [];
+    for (const [what, task] of news) this.#voice?.tell(what, task);
+    if (this.#told || (!loading && this.client?.state.state === "live")) this.#told = newestAttempts(families);
+    this.#news = new Set(news.map(([, task]) => task));
     this.repaint();
   }
 
-  /** @param {readonly Task[]} tasks */
-  #ofGroup(tasks) {
+  #ofGroup() {
     const group = this.getAttribute("group");
-    return group ? tasks.filter((task) => task.groups.includes(group)) : tasks;
+    return group ? matching(this.#families, (task) => task.groups.includes(group)) : this.#families;
   }
 
   #mine() {
     const filter = this.getAttribute("filter");
-    const tasks = this.#ofGroup(this.#tasks);
-    return filter === "running" || filter === "finished" ? tasks.filter((task) => isFinished(task) === (filter === "finished")) : tasks;
+    const families = this.#ofGroup();
+    return filter === "running" || filter === "finished" ? matching(families, (task) => isFinished(task) === (filter === "finished")) : families;
   }
 
   /** @protected */
   repaint() {
-    const tasks = this.#mine();
+    const families = this.#mine();
     const active = this.shadowRoot?.activeElement;
-    const shown = this.#items.size;
-    let lost = this.#paintItems(tasks);
-    this.#paintAround(tasks);
-    if (active === this.#clear && this.#clear.hidden) lost = 0;
-    if (active === this.#more && this.#more.hidden) lost = shown;
-    if (lost !== null) this.#focusAt(lost);
-  }
-
-  /**
-   * @param {readonly Task[]} tasks
-   * @returns {number | null} The place of the item that was taken away with the focus in it.
-   */
-  #paintItems(tasks) {
+    const shown = this.#list.size;
+    const { node } = this.#list;
     const limit = (Number(this.getAttribute("limit")) || PAGE) + this.#extra;
-    // What runs is always shown, and what was shown stays: the limit holds back only the old.
-    const wanted = tasks.filter((task, at) => at < limit || !isFinished(task) || this.#items.has(keyOf(task)));
-    const lost = this.#remove(new Set(wanted.map(keyOf)));
-    /** @type {Element | null} */
-    let next = this.#list.firstElementChild;
-    for (const task of wanted) {
-      const known = this.#items.get(keyOf(task));
-      if (known) {
-        known.card.feed(task);
-        next = known.item.nextElementSibling;
-      } else this.#add(task, next);
-    }
-    this.#more.hidden = wanted.length === tasks.length;
-    this.#list.hidden = wanted.length === 0;
-    setAttribute(this.#list, "aria-busy", this.#loading ? "true" : null);
+    const { all, lost } = this.#list.paint(families, { limit, settled: this.#settled });
+    this.#more.hidden = all;
+    setAttribute(node, "aria-busy", this.#loading ? "true" : null);
     this.#settled ||= this.#told !== null;
-    return lost;
-  }
-
-  /** @param {Task} task @param {Element | null} next The item that it comes before. */
-  #add(task, next) {
-    const card = new RealtimeTask();
-    setAttribute(card, "announce", "off");
-    setAttribute(card, "exportparts", PARTS);
-    const item = make("li", this.#settled ? { class: "new" } : {}, card);
-    card.client = this.client;
-    card.beFed((what, its) => this.#voice?.tell(what, its));
-    this.#items.set(keyOf(task), { item, card });
-    this.#passOn(card);
-    this.#list.insertBefore(item, next);
-    card.feed(task, this.#news.has(task)); // in its place, from where its events are heard
-  }
-
-  /** @param {RealtimeTask} card */
-  #passOn(card) {
-    for (const name of ["quiet-after", "heading-level"]) setAttribute(card, name, this.getAttribute(name));
-  }
-
-  /**
-   * Take away the items that are not wanted.
-   * @param {ReadonlySet<string>} keys
-   * @returns {number | null} The place of the one that had the focus.
-   */
-  #remove(keys) {
-    let lost = null;
-    for (const [key, { item, card }] of [...this.#items]) {
-      if (keys.has(key)) continue;
-      if (this.shadowRoot?.activeElement === card) lost = [...this.#list.children].indexOf(item);
-      this.#items.delete(key);
-      item.remove();
-    }
-    return lost;
-  }
-
-  /** Focus the card that stands at this place now, or the last one, or what is shown when there is none. @param {number} at */
-  #focusAt(at) {
-    const card = (this.#list.children[at] ?? this.#list.lastElementChild)?.firstElementChild;
-    if (card instanceof RealtimeTask) card.focusHeading();
-    else this.#empty.focus();
+    this.#paintAround(families.map(({ task }) => task));
+    const place = active === this.#more && all ? shown : active === this.#clear && this.#clear.hidden ? 0 : lost;
+    if (place !== null && !this.#list.focusAt(place)) this.#empty.focus(); // what is shown when there is no card
   }
 
   /** @param {readonly Task[]} tasks */
@@ -225,7 +167,7 @@ export class RealtimeTasks extends ClientElement {
     if (!this.#banner) {
       this.#banner = new RealtimeConnection();
       for (const [name, value] of Object.entries(BANNER)) setAttribute(this.#banner, name, value);
-      this.#list.before(this.#banner);
+      this.#list.node.before(this.#banner);
     }
     if (this.#banner.client !== this.client) this.#banner.client = this.client;
     this.repaint();
@@ -237,13 +179,8 @@ export class RealtimeTasks extends ClientElement {
   }
 
   #clearFinished() {
-    for (const task of this.#mine().filter(isFinished)) {
+    for (const task of this.tasks.filter(isFinished)) {
       if (this.emit("realtime-dismiss", { task }, { cancelable: true })) this.client?.dismiss(task.task_id);
     }
   }
-}
-
-/** @param {Task} task */
-function keyOf(task) {
-  return `${task.task_id} ${task.created_at}`;
 }

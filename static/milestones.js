@@ -1,19 +1,23 @@
 // What a listener is told of a task: few moments, each once. Pure.
 import { isFinished } from "./task-store.js";
 
+/** @typedef {import("./realtime.js").Family} Family */
 /** @typedef {import("./realtime.js").Task} Task */
-/** @typedef {"started" | "half" | "unanswered" | "completed" | "failed" | "cancelled"} Milestone */
+/** @typedef {"started" | "half" | "unanswered" | "attempt" | "completed" | "failed" | "cancelled"} Milestone */
 
 const SHORT_SECONDS = 10;
 
 /**
  * What happened between two snapshots of one task that deserves a sentence; the greatest of it only.
- * A first snapshot (no `before`) is how things are, not what happened: nothing.
+ * A first snapshot (no `before`) is how things are, not what happened: nothing. Another attempt at the task is news.
  * @param {Task | null} before @param {Task} after
  * @returns {Milestone | null}
  */
 export function milestone(before, after) {
-  if (!before || before.task_id !== after.task_id || isFinished(before)) return null;
+  if (!before) return null;
+  const isRetry = before.task_id !== after.task_id;
+  if (isRetry ? after.attempt <= before.attempt : isFinished(before)) return null;
+  if (isRetry && !isFinished(after)) return "attempt";
   if (isFinished(after)) return /** @type {Milestone} */ (after.status);
   if (before.status === "pending" && after.status === "processing") return "started";
   const percent = after.progress.percent ?? 0;
@@ -27,17 +31,31 @@ function wholeRun(task) {
 }
 
 /**
- * The tasks that ended between two states of a list, as somebody who watches it would say: those that ran before,
- * and those that came and went between. Older ones that a further page brings are not news.
- * @param {ReadonlyMap<string, Task>} before @param {readonly Task[]} after
- * @returns {Task[]}
+ * What happened between two states of a list, as somebody who watches it would say: ends and further attempts of what
+ * was there, and ends of what came and went between. Older ones that a further page brings are not news, and parts are
+ * told by what they are parts of.
+ * @param {ReadonlyMap<string, Task>} before The newest attempts by family. @param {readonly Family[]} after
+ * @returns {Array<[Milestone, Task]>}
  */
-export function newEnds(before, after) {
+export function listNews(before, after) {
   let newest = "";
   for (const task of before.values()) if (task.created_at > newest) newest = task.created_at;
-  return after.filter((task) => {
-    if (!isFinished(task)) return false;
-    const known = before.get(task.task_id);
-    return known ? !isFinished(known) : task.created_at > newest;
-  });
+  /** @type {Array<[Milestone, Task]>} */
+  const news = [];
+  for (const { key, task } of after) {
+    const known = before.get(key);
+    if (!known) {
+      if (isFinished(task) && task.created_at > newest) news.push([/** @type {Milestone} */ (task.status), task]);
+      continue;
+    }
+    const happened = milestone(known, task);
+    if (happened === "attempt" || (happened && isFinished(task))) news.push([happened, task]);
+  }
+  return news;
+}
+
+/** The newest attempts by family, parts too. @param {readonly Family[]} families @param {Map<string, Task>} [into] */
+export function newestAttempts(families, into = new Map()) {
+  for (const { key, task, parts } of families) newestAttempts(parts, into.set(key, task));
+  return into;
 }

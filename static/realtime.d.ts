@@ -154,15 +154,30 @@ export interface ListFacts {
   readonly loading: boolean;
   /** The server has more than is here. */
   readonly hasMore: boolean;
+  /** The same tasks as cards show them: attempts as one, parts under what they are parts of. Newest first. */
+  readonly families: readonly Family[];
+}
+
+/** What a list shows as one. */
+export interface Family {
+  /** Stays the same as long as the family is in the list, whichever of its attempts come and go. */
+  readonly key: string;
+  /** The newest attempt. */
+  readonly task: Task;
+  /** All that are known, the newest last. */
+  readonly attempts: readonly Task[];
+  /** Those of its parts that are in the list, in the order of their creation. */
+  readonly parts: readonly Family[];
 }
 
 export interface TaskHandle {
   readonly id: string;
   /**
    * Hear of the task: the snapshot first, then each newer one. `fn` is never called before `subscribe` has returned,
-   * and not before something is known. Returns the way to stop.
+   * and not before something is known. With `follow`, once there is another attempt at the task, its snapshots come
+   * in the place of this one's; they have another `task_id`. Returns the way to stop.
    */
-  subscribe(fn: TaskListener): () => void;
+  subscribe(fn: TaskListener, options?: { follow?: boolean }): () => void;
   /**
    * Hear what the task writes: first what is kept of it as one piece, then what is new, also across outages. `fn` is
    * never called before `output` has returned. At most 8 streams of a task at once: a `RangeError` is thrown beyond.
@@ -204,8 +219,9 @@ export interface Client {
    */
   onEvent(fn: (event: string, payload: any) => void): () => void;
   /**
-   * Take a finished task out of the list, and out of the server if it is this user's own. Resolves with whether the
-   * server has removed it; false also for a task that has not ended, which stays.
+   * Take a finished task out of the list, and out of the server if it is this user's own; what has ended of its parts
+   * and of the attempts before it goes with it. Resolves with whether the server has removed it; false also for a task
+   * that has not ended, which stays.
    */
   dismiss(id: string | number): Promise<boolean>;
   /** Try now, or start anew after `denied`. A live connection is made anew. */

@@ -144,6 +144,15 @@ const TASKS = `
 .empty::before { content: ""; display: block; block-size: 8px; max-inline-size: 9rem; margin: 0 auto 1rem; border: 1px dashed var(--_edge); border-radius: 2px; }
 .empty b { display: block; color: var(--_ink); font-weight: 600; }
 .more { display: block; inline-size: 100%; margin-block-start: 0.75rem; }
+/* The parts of a card hang on its edge. */
+.unfold { display: inline-flex; align-items: center; gap: 0.5rem; margin-block-start: 0.25rem; border-color: transparent; color: var(--_ink-2); font-size: 0.8125rem; }
+.unfold::before { content: "" / ""; inline-size: 0.4375rem; block-size: 0.4375rem; border-block-end: 1.75px solid; border-inline-end: 1.75px solid; rotate: -45deg; translate: -0.0625rem 0; }
+.unfold:dir(rtl)::before { rotate: 45deg; translate: 0.0625rem 0; }
+.unfold[aria-expanded="true"]::before { rotate: 45deg; translate: 0 -0.125rem; }
+.unfold:dir(rtl)[aria-expanded="true"]::before { rotate: -45deg; }
+.parts > .list { margin-block-start: 0.5rem; margin-inline-start: 1rem; padding-inline-start: 0.875rem; border-inline-start: 2px solid var(--_line); gap: 0.5rem; }
+.parts .parts .parts > .list { margin-inline-start: 0; padding-inline-start: 0.5rem; }
+.parts > .more { inline-size: auto; margin-inline-start: 2rem; }
 .foot { margin-block-start: 1rem; display: flex; flex-wrap: wrap; gap: 0.5rem 1rem; justify-content: space-between; align-items: center; min-block-size: 2.25rem; font-size: 0.8125rem; color: var(--_ink-2);
         font-variant-numeric: tabular-nums; }
 @media (prefers-reduced-motion: no-preference) {

@@ -11,6 +11,7 @@ import { isFinished } from "./task-store.js";
 /**
  * @typedef {object} Client what a handle needs of its client
  * @property {(id: string, fn: TaskListener) => () => void} watch
+ * @property {(id: string, fn: TaskListener) => () => void} follow
  * @property {(id: string, stream: string, fn: OutputListener) => () => void} listen
  * @property {(fn: (state: ConnectionState) => void) => () => void} onState
  * @property {(id: string) => Promise<Task>} cancel
@@ -32,10 +33,11 @@ export class TaskHandle {
 
   /**
    * @param {TaskListener} fn
+   * @param {{follow?: boolean}} [options]
    * @returns {() => void}
    */
-  subscribe(fn) {
-    return this.#client.watch(this.id, fn);
+  subscribe(fn, { follow = false } = {}) {
+    return follow ? this.#client.follow(this.id, fn) : this.#client.watch(this.id, fn);
   }
 
   /**

@@ -16,6 +16,10 @@ export interface State {
   readonly tasks: PersistentMap<string, Task>;
   /** The ids in the viewer's list, each with the time of creation; without single tasks that were subscribed to. */
   readonly listed: PersistentMap<string, string>;
+  /** Where attempts stand in the list, if not where their own creation puts them: at that of the first one known. */
+  readonly places: PersistentMap<string, string>;
+  /** By id, the id of the task that tries it again; of each two at least one is held. */
+  readonly retries: PersistentMap<string, string>;
   /** Finished tasks that the user dismissed, each with its version. */
   readonly hidden: PersistentMap<string, number>;
   /** The versions of removed ids: what is not higher does not come back. */

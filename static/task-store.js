@@ -14,6 +14,7 @@
  * @module
  */
 
+import { instant, link, settle, unlink } from "./attempts.js";
 import { PersistentMap } from "./persistent-map.js";
 
 /** @typedef {import("./realtime.js").Task} Task */
@@ -34,6 +35,8 @@ export const EMPTY = Object.freeze({
   missing: null,
   tasks: new PersistentMap(),
   listed: new PersistentMap(),
+  places: new PersistentMap(),
+  retries: new PersistentMap(),
   hidden: new PersistentMap(),
   removed: new PersistentMap(),
   removedBefore: new PersistentMap(),
@@ -56,7 +59,7 @@ export function reduce(state, action) {
     case "tasks":
       return action.tasks.reduce((now, task) => applyFrame(now, { task, listed: action.listed }), state);
     case "page": {
-      const now = reduce(state, { type: "tasks", tasks: action.tasks, listed: true });
+      const now = action.tasks.reduce((before, task) => applyFrame(before, { task, listed: true }, true), state);
       return { ...now, missing: action.next === null ? null : { before: action.next } };
     }
     case "gone":
@@ -67,7 +70,7 @@ export function reduce(state, action) {
       const task = state.tasks.get(action.taskId);
       if (!task || !isFinished(task)) return state;
       const hidden = state.hidden.set(task.task_id, task.version);
-      return { ...state, hidden, listed: state.listed.delete(task.task_id) };
+      return unlisted({ ...state, hidden }, task.task_id);
     }
   }
 }
@@ -146,30 +149,43 @@ function applySnapshot(state, snapshot, sent) {
 /**
  * @param {State} state
  * @param {Frame} frame
+ * @param {boolean} [isOlder] from a page of tasks that are older than what is listed
  * @returns {State}
  */
-function applyFrame(state, frame) {
+function applyFrame(state, frame, isOlder = false) {
   const { task_id: id, epoch, version } = "task" in frame ? frame.task : frame.removed;
   if (epoch !== state.epoch) return state.synced ? resync(state) : hold(state, frame);
   const task = state.tasks.get(id);
   const isNews = version > (task?.version ?? 0) && version > removedVersion(state, id);
   if ("removed" in frame) return isNews ? remember(without(state, id), id, version) : state;
-  const now = isNews ? { ...state, tasks: state.tasks.set(id, frame.task) } : state;
+  const now = isNews ? link({ ...state, tasks: state.tasks.set(id, frame.task) }, frame.task, task) : state;
   const latest = now.tasks.get(id);
   if (!latest) return now;
   const listed = frame.listed || now.listed.has(id) || (now.userId !== null && latest.user === now.userId);
-  return listed ? list(now, latest) : now;
+  return listed ? list(now, latest, isOlder) : now;
 }
 
 /**
  * @param {State} state
  * @param {Task} task one that is held
+ * @param {boolean} isOlder
  * @returns {State}
  */
-function list(state, task) {
-  if ((state.hidden.get(task.task_id) ?? 0) >= task.version) return state;
-  const listed = state.listed.set(task.task_id, instant(task.created_at));
-  return listed === state.listed ? state : { ...state, listed };
+function list(state, task, isOlder) {
+  const { task_id: id } = task;
+  if ((state.hidden.get(id) ?? 0) >= task.version) return state;
+  const listed = state.listed.set(id, instant(task.created_at));
+  if (listed === state.listed) return settle(state, task, isOlder);
+  return settle({ ...state, listed, places: state.places.delete(id) }, task, isOlder);
+}
+
+/**
+ * @param {State} state
+ * @param {string} id
+ * @returns {State}
+ */
+function unlisted(state, id) {
+  return { ...state, listed: state.listed.delete(id), places: state.places.delete(id) };
 }
 
 /**
@@ -212,8 +228,8 @@ function drop(state, ids, sent) {
  * @returns {State}
  */
 function without(state, id) {
-  const tasks = state.tasks.delete(id);
-  return tasks === state.tasks ? state : { ...state, tasks, listed: state.listed.delete(id) };
+  const task = state.tasks.get(id);
+  return task ? unlink(unlisted({ ...state, tasks: state.tasks.delete(id) }, id), task) : state;
 }
 
 /**
@@ -235,15 +251,6 @@ function remember(state, id, version) {
   const removed = state.removed.set(id, version);
   if (removed.size < REMEMBERED) return { ...state, removed };
   return { ...state, removed: EMPTY.removed, removedBefore: removed };
-}
-
-/**
- * @param {string} text RFC 3339 in UTC, with or without a fraction
- * @returns {string} the same, so that texts compare as the times do
- */
-function instant(text) {
-  const fraction = text.slice(20, -1);
-  return `${text.slice(0, 19)}.${fraction.padEnd(9, "0")}`;
 }
 
 /** @type {WeakMap<State["listed"], string[]>} The order depends on who is listed, not on how they are. */

@@ -36,8 +36,8 @@ export class Voice {
   #state = "";
   /** The silence that was spoken of. Until its end is spoken of too, ends of jobs are counted. @type {Silence | null} */
   #said = null;
-  /** @type {Set<string>} */
-  #meanwhile = new Set();
+  /** Jobs that ended then: by id, whose retry they are. @type {Map<string, string | null>} */
+  #meanwhile = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -67,17 +67,25 @@ export class Voice {
   /** @param {Milestone} what @param {Task} task @param {string | null} [label] The page's name for the task. */
   tell(what, task, label) {
     if (isFinished(task) && this.#said) {
-      this.#meanwhile.add(task.task_id);
+      this.#meanwhile.set(task.task_id, task.retry_of);
       return;
     }
     const say = words(this.#lang);
-    const sentence = say.say(`say.${what}`, { name: taskName(task, { label, taskId: task.task_id, words: say }) });
+    const name = taskName(task, { label, taskId: task.task_id, words: say });
+    const sentence = say.say(`say.${what}`, { name, n: task.attempt });
+    const key = `${task.epoch} ${task.task_id}`;
     if (what === "started" || what === "half" || what === "unanswered") {
-      this.#announcer.say(sentence, this.#lang);
+      this.#announcer.say(() => (this.#announcer.tells(key) ? "" : sentence), this.#lang);
+      return;
+    }
+    const before = task.retry_of ? `${task.epoch} ${task.retry_of}` : undefined;
+    if (what === "attempt") {
+      if (task.retry_of) this.#meanwhile.delete(task.retry_of);
+      this.#announcer.end(key, { kind: what, text: sentence }, this.#lang, before);
       return;
     }
     const message = what === "completed" ? resultWords(task).text : what === "failed" ? errorWords(task, say) : "";
-    this.#announcer.end(`${task.epoch} ${task.task_id}`, { kind: what, text: message ? `${sentence} ${message}` : sentence }, this.#lang);
+    this.#announcer.end(key, { kind: what, text: message ? `${sentence} ${message}` : sentence }, this.#lang, before);
   }
 
   #hear() {
@@ -107,7 +115,8 @@ export class Voice {
     if (this.#state !== "live" || !this.#said) return "";
     const say = words(this.#lang);
     const back = say.say(this.#said === "stale" ? "say.current" : "banner.back");
-    const count = this.#meanwhile.size;
+    const retried = new Set(this.#meanwhile.values());
+    const count = [...this.#meanwhile.keys()].filter((id) => !retried.has(id)).length; // of a job and its retries, the last
     this.#said = null;
     this.#meanwhile.clear();
     return count ? `${back} ${say.say("say.meanwhile", { count })}` : back;

@@ -9,7 +9,7 @@ const at = (id, second, version = 1, more = {}) =>
 /** Show the list and keep each call: `[ids, facts]`. */
 function show(world) {
   const calls = [];
-  const stop = world.rt.tasks((list, facts) => calls.push([list.map(({ task_id }) => task_id), facts]));
+  const stop = world.rt.tasks((list, { families, ...facts }) => calls.push([list.map(({ task_id }) => task_id), facts]));
   return { calls, stop };
 }
 

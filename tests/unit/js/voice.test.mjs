@@ -109,3 +109,58 @@ test("once nobody holds it any more, it listens to nothing and says nothing", (t
   pass(10_000);
   assert.deepEqual(heard, []);
 });
+
+const again = (n, rest = {}) => snapshot({ task_id: `t${n}`, attempt: n, retry_of: `t${n - 1}`, ...rest });
+const failed = (rest) => snapshot({ status: "failed", error: { message: "Row 3.", code: "x" }, ...rest });
+
+test("an end that goes on as another attempt within the second is told as that attempt, once", (t) => {
+  const { heard, voice, pass } = listen(t);
+  for (const _ of ["card", "list"]) {
+    voice.tell("failed", failed());
+    voice.tell("attempt", again(2, { status: "pending" }));
+    voice.tell("started", again(2));
+  }
+  voice.tell("failed", failed()); // a card that stays with the first attempt
+  pass(1000);
+  assert.deepEqual(heard, ["Export: attempt 2"]);
+  voice.tell("failed", failed({ task_id: "t2", attempt: 2, retry_of: "t1" }));
+  pass(1000);
+  voice.tell("attempt", again(3), "My export");
+  pass(1000);
+  voice.tell("started", again(3));
+  pass(1000);
+  assert.deepEqual(heard.slice(1), ["Export: failed. Row 3.", "My export: attempt 3", "Export: started"]);
+});
+
+test("an attempt that is over within the second is told by its end", (t) => {
+  const { heard, voice, pass } = listen(t);
+  voice.tell("failed", failed());
+  voice.tell("attempt", again(2));
+  voice.tell("completed", again(2, { status: "completed" }));
+  pass(1000);
+  assert.deepEqual(heard, ["Export: done."]);
+});
+
+test("many attempts at once are counted", (t) => {
+  const { heard, voice, pass } = listen(t);
+  for (const name of ["a", "b", "c"]) {
+    voice.tell("failed", failed({ task_id: name }));
+    voice.tell("attempt", snapshot({ task_id: `${name}2`, attempt: 2, retry_of: name }));
+  }
+  pass(1000);
+  assert.deepEqual(heard, ["3 tried again."]);
+});
+
+test("a job and its retries finished once meanwhile, and not at all if one of them runs", (t) => {
+  const { heard, voice, become, pass } = listen(t);
+  become("offline");
+  pass(4000);
+  become("live");
+  voice.tell("failed", failed());
+  voice.tell("completed", again(2, { status: "completed" }));
+  voice.tell("failed", failed({ task_id: "b1" }));
+  voice.tell("attempt", snapshot({ task_id: "b2", name: "B", attempt: 2, retry_of: "b1" }));
+  voice.tell("completed", done("c"));
+  pass(1000);
+  assert.deepEqual(heard.slice(1), ["Connected again. 2 jobs finished meanwhile. B: attempt 2"]);
+});

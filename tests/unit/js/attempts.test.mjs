@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { later } from "../../../static/attempts.js";
+import { listFamilies } from "../../../static/families.js";
+import { EMPTY, listTasks, reduce } from "../../../static/task-store.js";
+import { EPOCH, makeWorld, seeded, settle, snapshot, task } from "./support/fakes.mjs";
+
+const at = (second) => `2026-11-24T14:00:${String(second).padStart(2, "0")}Z`;
+/** Attempt `n` at a thing: x1, x2, … */
+const attempt = (thing, n, second, more = {}) =>
+  task(`${thing}${n}`, n, { created_at: at(second), status: "failed", attempt: n, retry_of: n > 1 ? `${thing}${n - 1}` : null, ...more });
+const snap = (tasks, more) => ({ type: "snapshot", snapshot: snapshot(tasks, more) });
+const push = (it) => ({ type: "frame", frame: { task: it, listed: true } });
+const page = (tasks) => ({ type: "page", tasks, next: null });
+const removal = (task_id) => ({ type: "frame", frame: { removed: { task_id, epoch: EPOCH, version: 99 } } });
+const run = (actions, state = EMPTY) => actions.reduce(reduce, state);
+const shown = (state) => listFamilies(state).map(({ task: { task_id }, attempts }) => `${task_id}/${attempts.length}`);
+
+test("Attempts at one thing are shown as the newest, in the place of the first", () => {
+  const before = run([snap([attempt("a", 1, 1), attempt("b", 1, 2), attempt("c", 1, 3)])]);
+  const [, key] = listFamilies(before).map((family) => family.key);
+  const after = run([push(attempt("b", 2, 9)), push(attempt("d", 1, 10)), push(attempt("b", 3, 11))], before);
+  assert.deepEqual(shown(after), ["d1/1", "c1/1", "b3/3", "a1/1"]);
+  assert.equal(listFamilies(after)[2].key, key);
+  assert.deepEqual(listTasks(after).map(({ task_id }) => task_id), ["b3", "d1", "b2", "c1", "b1", "a1"]);
+});
+
+for (let seed = 1; seed <= 60; seed += 1) {
+  test(`Whatever order attempts arrive in, they are one, and in the same place (seed ${seed})`, () => {
+    const random = seeded(seed);
+    const all = ["a", "b", "c"].flatMap((thing, index) => [1, 2, 3, 4].map((n) => attempt(thing, n, n * 10 + index)));
+    const state = run([snap([]), ...random.shuffle(all).map(push)]);
+    assert.deepEqual(shown(state), ["c4/4", "b4/4", "a4/4"]);
+  });
+}
+
+test("The place stays when the first attempts are cleared away", () => {
+  const state = run([snap([attempt("a", 1, 1), attempt("b", 1, 2)]), push(attempt("a", 2, 8)), push(attempt("a", 3, 9))]);
+  const [, { key }] = listFamilies(state);
+  const after = run([removal("a1"), removal("a2")], state);
+  assert.deepEqual(shown(after), ["b1/1", "a3/1"]);
+  assert.equal(listFamilies(after)[1].key, key);
+  assert.deepEqual(shown(run([push(attempt("a", 4, 10))], after)), ["b1/1", "a4/2"]);
+});
+
+test("An older attempt that a page brings does not move the card that is there", () => {
+  const state = run([snap([attempt("a", 3, 9), attempt("b", 1, 5)], { has_more: true, next: "p" })]);
+  const before = listFamilies(state).map(({ key }) => key);
+  const after = run([page([attempt("a", 2, 3), attempt("a", 1, 1)])], state);
+  assert.deepEqual(shown(after), ["a3/3", "b1/1"]);
+  assert.deepEqual(listFamilies(after).map(({ key }) => key), before);
+});
+
+test("The middle attempt may be missing, if the one before it says which it was", () => {
+  const first = attempt("a", 1, 1, { retried_by: "a2" });
+  const third = attempt("a", 3, 9);
+  const state = run([snap([third, first, attempt("b", 1, 5)])]);
+  assert.deepEqual(shown(state), ["b1/1", "a3/2"]);
+  assert.deepEqual([...later(state, "a1")], ["a2", "a3"]);
+});
+
+test("An id that was made anew has nothing to do with what tried the old one again", () => {
+  const state = run([snap([attempt("a", 1, 1), attempt("b", 1, 5)]), push(attempt("a", 2, 8)), removal("a1")]);
+  const anew = run([push(attempt("a", 1, 20, { version: 100 }))], state);
+  assert.deepEqual(shown(anew), ["a1/1", "b1/1", "a2/1"]);
+  assert.deepEqual([...later(anew, "a1")], []);
+});
+
+test("Tasks that say they try each other again are each one task, and nothing runs for ever", () => {
+  const state = run([snap([task("a", 1, { retry_of: "b", attempt: 2 }), task("b", 1, { retry_of: "a", attempt: 2 }), task("c", 1, { retry_of: "c" })])]);
+  assert.deepEqual([...later(state, "a")], ["b"]);
+  assert.equal(listFamilies(state).reduce((sum, { attempts }) => sum + attempts.length, 0), 3);
+});
+
+test("What is kept of attempts is bounded by the tasks that are held", () => {
+  let state = run([snap([])]);
+  for (let n = 1; n <= 300; n += 1) {
+    state = reduce(state, push(attempt("a", n, 1, { version: 10, retried_by: `a${n + 1}` })));
+    if (n > 3) state = reduce(state, removal(`a${n - 3}`));
+  }
+  assert.equal(state.tasks.size, 3);
+  assert.ok(state.retries.size <= 4 && state.places.size <= 3, `${state.retries.size} links, ${state.places.size} places`);
+  assert.deepEqual(shown(state), ["a300/3"]);
+  const empty = run(["a298", "a299", "a300"].map(removal), state);
+  assert.deepEqual([empty.retries.size, empty.places.size], [0, 0]);
+  assert.deepEqual([run([snap([], { epoch: "e2" })], state).retries.size], [0]);
+});
+
+const known = (calls) => calls.map((each) => each?.task_id ?? null);
+function follow(world, id) {
+  const calls = [];
+  const stop = world.rt.task(id).subscribe((it) => calls.push(it), { follow: true });
+  return { calls, stop };
+}
+
+test("Who follows a task hears of the newest attempt in its place, and of nothing that was before", async () => {
+  const world = makeWorld();
+  const { calls, stop } = follow(world, "a1");
+  await world.goLive([attempt("a", 1, 1), attempt("a", 2, 2), attempt("b", 1, 3)]);
+  assert.deepEqual(known(calls), ["a2"]);
+  world.socket.fire("task_created", attempt("a", 3, 4, { status: "pending", version: 5 }));
+  world.socket.fire("task_progress", attempt("a", 3, 4, { status: "processing", version: 6 }));
+  world.socket.fire("task_removed", { task_id: "a1", epoch: EPOCH, version: 9 });
+  world.socket.fire("task_removed", { task_id: "a2", epoch: EPOCH, version: 9 });
+  world.socket.fire("task_created", attempt("a", 4, 5, { version: 10 }));
+  await settle();
+  assert.deepEqual(known(calls), ["a2", "a3", "a3", "a4"]);
+  assert.equal(calls.at(-1).status, "failed");
+  stop();
+  world.socket.fire("task_created", attempt("a", 5, 6, { version: 11 }));
+  await settle();
+  assert.equal(calls.length, 4);
+});
+
+test("Who only subscribes stays with the task", async () => {
+  const world = makeWorld();
+  const calls = [];
+  world.rt.task("a1").subscribe((it) => calls.push(it));
+  await world.goLive([attempt("a", 1, 1), attempt("a", 2, 2)]);
+  assert.deepEqual(known(calls), ["a1"]);
+});
+
+test("A single task is followed by asking for the attempt that it names", async () => {
+  const world = makeWorld();
+  const { calls } = follow(world, "a1");
+  await world.goLive([], { user_id: null });
+  const single = { user: "grace" };
+  await world.socket.answer("subscribe", { ok: true, tasks: [attempt("a", 1, 1, { ...single, retried_by: "a2" })], denied: [] });
+  assert.deepEqual(known(calls), []); // how things stand is not known yet
+  const asked = await world.socket.answer("subscribe", { ok: true, tasks: [attempt("a", 2, 2, single)], denied: [] });
+  assert.deepEqual(asked.task_ids, ["a2"]);
+  assert.deepEqual(known(calls), ["a2"]);
+});
+
+test("An attempt that this viewer may not see is not waited for", async () => {
+  const world = makeWorld();
+  const { calls } = follow(world, "a1");
+  await world.goLive([], { user_id: null });
+  await world.socket.answer("subscribe", { ok: true, tasks: [attempt("a", 1, 1, { user: "grace", retried_by: "a2" })], denied: [] });
+  await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["a2"] });
+  assert.deepEqual(known(calls), ["a1"]);
+});
+
+test("A task that is nowhere is told as that, also to who follows", async () => {
+  const world = makeWorld();
+  const { calls } = follow(world, "a1");
+  await world.goLive([]);
+  await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["a1"] });
+  assert.deepEqual(known(calls), [null]);
+});
+
+test("To dismiss the newest attempt is to dismiss those before it", async () => {
+  const world = makeWorld();
+  const calls = [];
+  world.rt.tasks((list, { families }) => calls.push([list.length, families.length]));
+  await world.goLive([attempt("a", 1, 1), attempt("a", 2, 2), attempt("b", 1, 3)]);
+  const dismissed = world.rt.dismiss("a2");
+  await world.clock.pass(16);
+  assert.deepEqual(calls.at(-1), [1, 1]);
+  assert.deepEqual(await world.socket.answer("remove_task", { ok: true }), { task_id: "a1" });
+  assert.deepEqual(await world.socket.answer("remove_task", { ok: true }), { task_id: "a2" });
+  assert.equal(await dismissed, true);
+});
