@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,69 +14,14 @@ import redis
 
 from realtime.errors import RegistryUnavailable
 from realtime.protocol import group_room, task_room, user_room
-from realtime.registry.base import Removed
 from realtime.registry.redis import RedisRegistry
 from realtime.registry.redis import feed as feed_module
-from realtime.task import NewTask, Task, TaskFailure
+from realtime.task import NewTask, TaskFailure
+from support.listening import Server, wait_for
 from support.stores import StoreServer, shared_server
 
 #: Seconds that the server has to answer, where a test stops it.
 SHORT = 0.3
-
-
-class Server(RedisRegistry):
-    """A registry that serves, and what it has announced, each with what the hub could read at that moment."""
-
-    def __init__(self, url: str, **settings: Any) -> None:
-        super().__init__(url, **settings)
-        self.changed = threading.Condition()
-        self.changes: list[tuple[Task, bool]] = []
-        self.read: list[Task | None] = []
-        self.told: list[str] = []
-        self.removed: list[Removed] = []
-        self.written: list[tuple[str, str, int]] = []
-        self.epochs: list[str] = []
-        self.reaches: list[bool] = []
-        self.on_change = self._heard
-        self.on_remove = lambda gone: self._note(self.removed, gone, f"removed {gone.task_id}")
-        self.on_output = self._output
-        self.on_epoch = lambda epoch: self._note(self.epochs, epoch, "epoch")
-        self.on_reachable = lambda reachable: self._note(self.reaches, reachable, f"reachable {reachable}")
-        self.serve()
-
-    def _heard(self, task: Task, created: bool) -> None:
-        self.read.append(self.local.get(task.task_id))
-        self._note(self.changes, (task, created), f"{task.status} {task.task_id}")
-
-    def _output(self, task: Task, stream: str, start: int) -> None:
-        self._note(self.written, (task.task_id, stream, start), f"output {task.task_id}")
-
-    def _note(self, where: list[Any], what: Any, text: str) -> None:
-        with self.changed:
-            where.append(what)
-            self.told.append(text)
-            self.changed.notify_all()
-
-    def wait_until(self, condition: Callable[[], object]) -> None:
-        """Return when the condition holds; it is asked at each announcement. AssertionError after 20 s."""
-        with self.changed:
-            assert self.changed.wait_for(condition, 20), self.told
-
-    def open(self, *rooms: str) -> None:
-        """Watch rooms, and return when they are caught up with."""
-        for room in rooms:
-            self.watch(room)
-        assert self.feed.wait_for(rooms, 20)
-
-    def shown(self, task_id: str) -> str | None:
-        """The message of a task as the hub reads it."""
-        task = self.local.get(task_id)
-        return None if task is None else task.message
-
-    def text(self, task_id: str) -> str | None:
-        """All that the hub can read of a task's output."""
-        piece = self.local.read_output(task_id, "output", 0, 1 << 40, 1 << 40)
-        return None if piece is None else piece.data.decode()
 
 
 @pytest.fixture
@@ -171,14 +115,6 @@ def test_a_room_is_left_when_nobody_has_watched_it_for_a_while(
     assert server.feed.mirror.held("own") is None
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """For what nothing announces. AssertionError after 20 s."""
-    over, pause = time.monotonic() + 20, threading.Event()
-    while not condition():
-        assert time.monotonic() < over
-        pause.wait(0.01)
-
-
 # Before the news.
 
 
@@ -221,7 +157,7 @@ class Gap:
 
     def __enter__(self) -> None:
 
-        def refuse() -> Any:
+        def refuse(server: str) -> Any:
             raise redis.exceptions.ConnectionError("cut off")
 
         self._server._link.connection = refuse  # type: ignore[method-assign]

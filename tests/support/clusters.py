@@ -118,6 +118,19 @@ class Cluster:
                     return next(node for node in self.nodes if node.port == port)
         raise AssertionError(f"nobody has the slot of {key}")
 
+    def move(self, key: str, target: Node) -> None:
+        """Move the slot of a key to another node, with all that is in it."""
+        source = self.owner(key)
+        with contextlib.closing(source.client()) as there, contextlib.closing(target.client()) as here:
+            slot = there.execute_command("CLUSTER KEYSLOT", key)
+            this, that = (client.execute_command("CLUSTER MYID") for client in (here, there))
+            here.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", that)
+            there.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", this)
+            while keys := there.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
+                there.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+            for client in (here, there):
+                client.execute_command("CLUSTER SETSLOT", slot, "NODE", this)
+
     def remove(self) -> None:
         """End it and leave nothing behind."""
         for node in self.nodes:

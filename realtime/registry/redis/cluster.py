@@ -111,6 +111,21 @@ class ClusterLink(Link):
         found: list[Any] = self.client.get_primaries()
         return found
 
+    def servers(self) -> list[str]:
+        return [node.name for node in self.attempt(self.primaries)]
+
+    def server_of(self, channel: str) -> str:
+        client = self.client
+        node: Any = self.attempt(lambda: client.nodes_manager.get_node_from_slot(client.keyslot(channel)))
+        return str(node.name)
+
+    def learn(self) -> None:
+        self.attempt(lambda: self.client.nodes_manager.initialize())
+
+    def connection(self, server: str) -> Any:
+        node = self.client.get_node(node_name=server)
+        return self.client.get_redis_connection(node).connection_pool.make_connection()
+
     def look(self) -> str:
         self.attempt(self._learn)
         return super().look()

@@ -1,20 +1,19 @@
-"""The news of the rooms that are watched here, and what was missed of them: one thread, one connection that listens.
+"""The news of the rooms that are watched here, and what was missed of them: one thread that listens.
 
 The thread is the only one that writes to the `Mirror`. It catches up with the ordinary connections of the `Link`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import random
-import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Final
 
 import redis
 
@@ -26,6 +25,7 @@ from ..base import Removed
 from .bell import Bell
 from .catchup import CatchUp
 from .codec import decode
+from .lines import Lines
 from .link import Link
 from .mirror import Mirror
 
@@ -35,8 +35,6 @@ _log = logging.getLogger("realtime")
 _INTERVAL: Final = 1.0
 #: Seconds that a room is still followed after its last viewer has left: a page that is loaded anew comes back to it.
 _LINGER: Final = 10.0
-#: Channels in one command.
-_BATCH: Final = 1000
 #: Seconds for which a gap can be made up for.
 LONGEST_GAP: Final = 3000.0
 
@@ -160,10 +158,9 @@ class Feed:
         bell = self._bell
         assert bell is not None
         while not self._closed:
-            connection = None
+            lines = Lines(self._link, bell, self._timeout)
             try:
-                connection = self._link.connection()
-                self._follow(connection, bell)
+                self._follow(lines)
             except (redis.exceptions.RedisError, RegistryUnavailable, OSError) as error:
                 if self.reachable is not False and not self._closed:
                     why = error.__cause__ or error
@@ -173,9 +170,7 @@ class Feed:
                 _log.exception("Listening to the task store failed; it goes on.")
                 self._say(False)
             finally:
-                if connection is not None:
-                    with contextlib.suppress(Exception):
-                        connection.disconnect()
+                lines.close()
             self.live.clear()
             if not self._closed:
                 bell.wait(random.uniform(0.1, _INTERVAL / 2))
@@ -186,70 +181,50 @@ class Feed:
             if before is not None or not reachable:  # that it is there at first is no news
                 self._tell.reachable(reachable)
 
-    def _follow(self, connection: Any, bell: Bell) -> None:
-        """Listen until the connection ends, which raises."""
-        connection.connect()
+    def _follow(self, lines: Lines) -> None:
+        """Listen until a connection ends, which raises."""
+        self._link.learn()
+        lines.settle()  # first, so that it is known which servers these are
         self._renew(self._link.look())
-        heard = time.monotonic()
-        asked: deque[tuple[float, float]] = deque()  # when, by our clock and by the store's
-        ask_at = heard
+        ask_at = time.monotonic()
         opened: list[str] = []
         self._settle_counts()
         since = self._whole
-        subscribing = len(self._subscribe(connection, list(self._interest)))
-        with selectors.DefaultSelector() as selector:
-            selector.register(connection._sock, selectors.EVENT_READ)
-            selector.register(bell, selectors.EVENT_READ)
-            while not self._closed:
-                busy = False
-                for left in range(_BATCH, 0, -1):
-                    busy = left == 1
-                    if not connection.can_read(0):
-                        busy = False
-                        break
-                    heard = time.monotonic()
-                    answer = connection.read_response(timeout=self._timeout)
-                    # As long as it follows no room, a PING is answered as any command is: with the one word.
-                    kind, *rest = answer if isinstance(answer, list) else [answer.lower()]
-                    if kind == b"message":
-                        self._read(rest[1])
-                    elif kind == b"subscribe":
-                        opened.append(self._link.keys.room(rest[0].decode()))
-                        subscribing -= 1
-                    elif kind == b"pong" and asked:
-                        self._whole = asked.popleft()[1]
-                if self._link.known_epoch not in (None, self.mirror.epoch):
-                    self._renew(self._link.open())
-                if opened and not subscribing:
+        self._subscribe(lines, self._rooms())
+        while not self._closed:
+            opened += lines.hear(self._read)
+            if lines.torn:
+                since, lines.torn = since or self._whole, False
+            self._whole = max(self._whole, lines.whole)
+            if self._link.known_epoch not in (None, self.mirror.epoch):
+                self._renew(self._link.open())
+            if not (since and lines.awaited):  # what a gap was made up for is looked at together
+                if opened:
                     self._meet(opened, since)
+                if opened or not self._interest:
                     since, opened = 0.0, []
                     self._say(True)
-                elif not self._interest and not subscribing:
-                    since = 0.0
-                    self._say(True)
                 new, leaving = self._settle_counts()
-                subscribing += len(self._subscribe(connection, new))
-                for names in _batches([self._link.keys.channel(room) for room in leaving]):
-                    connection.send_command("UNSUBSCRIBE", *names, check_health=False)
-                self._fetch()
-                now = time.monotonic()
-                if now >= ask_at:
-                    ask_at = now + _INTERVAL
-                    asked.append((now, time.time() + self._link.offset))
-                    connection.send_command("PING", check_health=False)
-                    self._renew(self._link.look())
-                    self._tick()
-                if asked and now - max(asked[0][0], heard) > self._timeout:
-                    raise redis.exceptions.TimeoutError("no sign of life")
-                ready = selector.select(0 if busy else max(0.0, ask_at - time.monotonic()))
-                if any(key.fileobj is bell for key, _ in ready):
-                    bell.still()  # before what it rang for is looked at
+                self._subscribe(lines, new)
+                lines.leave(leaving)
+            self._fetch()
+            now = time.monotonic()
+            if now >= ask_at:
+                ask_at = now + _INTERVAL
+                lines.ask()
+                self._renew(self._link.look())
+                lines.settle()
+                self._tick()
+            lines.check()
+            lines.wait(ask_at - time.monotonic())
 
-    def _subscribe(self, connection: Any, rooms: list[str]) -> list[str]:
-        self.mirror.follow(rooms)
-        for names in _batches([self._link.keys.channel(room) for room in rooms]):
-            connection.send_command("SUBSCRIBE", *names, check_health=False)
-        return rooms
+    def _rooms(self) -> list[str]:
+        """All that is to be followed."""
+        return list(self._interest)
+
+    def _subscribe(self, lines: Lines, rooms: list[str]) -> None:
+        self.mirror.follow(room for room in rooms if room in self._interest)
+        lines.follow(rooms)
 
     def _settle_counts(self) -> tuple[list[str], list[str]]:
         """Take in what others asked for. Returns the rooms to follow from now on, and those to leave."""
@@ -297,10 +272,14 @@ class Feed:
         else:
             self._take(task, kind == b"C")
 
-    def _take(self, task: Task, created: bool) -> None:
+    def _take(self, task: Task, created: bool, before: Callable[[], None] | None = None) -> None:
+        """Take in a task as it was at some time, and tell it if that is news; ``before`` is called before."""
         if task.task_id in self._held_back and self._held_back[task.task_id].version < task.version:
             self._let_go(self._held_back.pop(task.task_id))
-        if self.mirror.put(task):
+        news = self.mirror.put(task)
+        if before is not None:
+            before()
+        if news:
             self._tell.change(task, created)
 
     def _output(self, data: bytes) -> None:
@@ -316,13 +295,16 @@ class Feed:
         elif known < int(start) + len(text):
             self._tell.output(self.mirror.held(task_id) or task, stream.decode(), known)
 
-    def _load_output(self, task: Task, starts: dict[str, int]) -> None:
-        """Read all streams of a task; tell what is new, of one that was not here from ``starts`` on."""
+    def _load_output(self, task: Task, starts: dict[str, int], otherwise: int | None = None) -> None:
+        """Read all streams of a task; tell what is new, of one that was not here from ``starts`` on, else from
+        ``otherwise`` (None: its end)."""
+        if self.mirror.held(task.task_id) is None:
+            return
         for stream, (first, data) in self._catch_up.output(task.task_id).items():
             here = self.mirror.output_ends(task.task_id).get(stream)
             self.mirror.load(task, stream, first, data)
             end = first + len(data)
-            start = starts.get(stream, end) if here is None else here
+            start = starts.get(stream, end if otherwise is None else otherwise) if here is None else here
             if start < end:
                 self._tell.output(task, stream, start)
 
@@ -345,20 +327,32 @@ class Feed:
         if since and now - since > LONGEST_GAP:
             self._tell.epoch(self.mirror.epoch)
         rooms = [room for room in rooms if room in self._interest]
-        missed = self._catch_up.read(rooms, since or now, self.mirror)
-        for removed in missed.removed:
-            self._remove(removed)
-        told = since or min((self._since[room] for room in rooms), default=now)
-        for task in missed.tasks:
-            self._take(task, task.info.created > told and self.mirror.held(task.task_id) is None)
-        for task in missed.written:
-            if self.mirror.output_ends(task.task_id) or task_room(task.task_id) in self.mirror.rooms:
-                self._load_output(task, {})
+        self._make_up(rooms, since or now, since or min((self._since[room] for room in rooms), default=now))
         self._whole = now
         self.live.update(rooms)
         for room in rooms:
             for event in self._waiting.pop(room, ()):
                 event.set()
+
+    def _make_up(self, rooms: list[str], since: float, told: float, told_output: int | None = None) -> None:
+        """Tell what happened in rooms after ``since``. What was created after ``told`` is new; of streams that are not
+        here it is told what was written after ``told_output`` (None: nothing)."""
+        missed = self._catch_up.read(rooms, since, self.mirror)
+        for removed in missed.removed:
+            self._remove(removed)
+        written = {task.task_id: task for task in missed.written if told_output is not None or self._has_output(task)}
+        for task in missed.tasks:
+            created = task.info.created > told and self.mirror.held(task.task_id) is None
+            # Output comes before the end that follows it, and after what begins.
+            text = written.pop(task.task_id, None) if task.finished else None
+            before = None if text is None else partial(self._load_output, text, {}, told_output)
+            self._take(task, created, before)
+        for task in written.values():
+            self._load_output(task, {}, told_output)
+
+    def _has_output(self, task: Task) -> bool:
+        """Whether what a task has written belongs here."""
+        return bool(self.mirror.output_ends(task.task_id)) or task_room(task.task_id) in self.mirror.rooms
 
     def _fetch(self) -> None:
         """Read tasks that were asked for."""
@@ -393,8 +387,3 @@ class Feed:
                 self._let_go(removed)
         self.mirror.thin_out(self._tell.pinned)
         self._tell.expire()
-
-
-def _batches(names: list[str]) -> Iterable[list[str]]:
-    for start in range(0, len(names), _BATCH):
-        yield names[start : start + _BATCH]

@@ -108,8 +108,19 @@ class Link:
         except redis.exceptions.RedisError as error:
             raise unavailable(error) from error
 
-    def connection(self) -> Any:
-        """A connection of one's own, not made yet."""
+    def servers(self) -> list[str]:
+        """The names of the servers that news come from."""
+        return [""]
+
+    def server_of(self, channel: str) -> str:
+        """The name of the server that tells what comes by a channel."""
+        return ""
+
+    def learn(self) -> None:
+        """Find out anew which servers there are. Raises `RegistryUnavailable`."""
+
+    def connection(self, server: str) -> Any:
+        """A connection of one's own to a server, not made yet."""
         return self.client.connection_pool.make_connection()
 
     def close(self) -> None:

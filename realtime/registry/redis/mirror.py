@@ -95,6 +95,10 @@ class Mirror:
             self._ended[task_id] = time.monotonic() + _KEPT
         return True
 
+    def left_with(self, task_id: str) -> int:
+        """The version that a task has left with; 0 if it has not, or long ago."""
+        return self._gone.get(task_id, 0)
+
     def remove(self, task_id: str, version: int) -> None:
         """A task has left with this version."""
         task = self._tasks.get(task_id)

@@ -37,7 +37,10 @@ class Records:
 
     def last(self, task_id: str) -> Known | None:
         """The task as this process last knew it; None if it did not, or if it has ended."""
-        return self._known.get(task_id)
+        known = self._known.get(task_id)
+        if known is not None and known.task.info.epoch != self._link.known_epoch:
+            return None  # of a memory that the store has lost, or may have
+        return known
 
     def forget(self, task_id: str) -> None:
         """The task is gone."""

@@ -36,6 +36,7 @@ from .lists import Lists, Member, Shelf
 from .nonces import Nonces
 from .notes import RedisNotes
 from .records import Known, Records
+from .sharded import ShardedFeed
 
 #: Milliseconds that the server itself keeps a finished task beyond its retention, in case nobody takes it out.
 _GRACE: Final = 3_600_000
@@ -75,7 +76,7 @@ class RedisRegistry(RegistryWithFamilies):
         self._lists = Lists(self._link, self._records.read_many, self._now, max_tasks, max_tasks_per_user, retention)
         self._leases = StoredLeases(self._link, self._now)
         self._families = Families(self._link)
-        self._feed = Feed(
+        self._feed = (ShardedFeed if self._link.sharded else Feed)(
             self._link, CatchUp(self._link, self._records.read_many, self._all_output),
             Teller(
                 self._tell_change, self._tell_output, self._tell_removed, lambda task_id: self.pinned(task_id),
