@@ -1,5 +1,5 @@
-"""The commands: ``realtime demo``, ``realtime serve APP``, ``realtime ticket APP``, ``realtime keys``, and ``realtime
-run`` for workers; most of them under ``flask realtime``, too."""
+"""The commands: ``realtime demo``, ``realtime serve APP``, ``realtime ticket APP``, ``realtime keys``, ``realtime
+top``, and ``realtime run`` for workers; most of them under ``flask realtime``, too."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .command import FAILED
 from .command import run as run_command
 from .errors import ConfigError, RealtimeError, SeveralProcesses
 from .keys_cli import keys
+from .top_cli import top
 from .valkey import Valkey
 
 DEFAULT_PORT: Final = 5000
@@ -86,6 +87,7 @@ def ticket(app: str, user: str | None, task: str | None) -> None:
 
 
 main.add_command(keys)
+main.add_command(top)
 
 
 @main.command(context_settings={"allow_interspersed_args": False})
@@ -127,6 +129,7 @@ def flask_commands() -> None:
 
 flask_commands.add_command(demo)
 flask_commands.add_command(keys)
+flask_commands.add_command(top)
 
 
 @flask_commands.command("serve")

@@ -31,6 +31,7 @@ from .hub import Hub
 from .keys import Keys
 from .metrics import Metrics
 from .operations import Operations, TaskId, UserId, Word
+from .presence import Presence
 from .protocol import MAX_MESSAGE_BYTES, user_room
 from .registry import open_registry
 from .renewal import renew_viewers
@@ -131,6 +132,9 @@ class Realtime(Operations):
             self.hub.on_sweep.append(stalled)
         renew_viewers(self.registry, self.hub, self.concurrency)
         app.before_request(self.registry.adopt)
+        kind = config.registry.partition(":")[0]
+        self.presence = Presence(self.hub, self.registry, self.runner.jobs, kind)
+        self.hub.on_sweep.append(self.presence.start)
         self.exposition = self._measured(config.metrics)
         self.ingest = Ingest(self.registry, config, _keys(config.worker_keys))
         app.register_blueprint(http.blueprint(self), url_prefix=URL_PREFIX)
@@ -144,7 +148,7 @@ class Realtime(Operations):
                 self.concurrency.mode,
             )
 
-    def _measured(self, token: str | None) -> Callable[[], flask.Response] | None:
+    def _measured(self, token: str | None) -> http.Scraped | None:
         """Begin to measure. Returns what answers a scraper; None without ``token``."""
         if token is None:
             return None
@@ -152,7 +156,7 @@ class Realtime(Operations):
         from .transport.exposition import Exposition
 
         self.hub.metrics = Metrics()
-        return Exposition(token, self.hub.metrics, self.hub, self.registry, self.runner.jobs).answer
+        return Exposition(token, self.hub.metrics, self.hub, self.registry, self.runner.jobs, self.presence)
 
     def _make_socketio(self) -> Any:
         # Any origin may shake hands, so that a refusal can be told and shown; what a page of another origin asks for is
@@ -201,6 +205,7 @@ class Realtime(Operations):
 
         Takes three seconds at most, for viewers that take nothing. Called by our server; a host may call it too.
         """
+        self.presence.stop()
         self.runner.stop()
         self._wait_until(
             lambda: self.registry.settled() and not self.hub.owing() and not self.transport.pending()

@@ -70,8 +70,8 @@ class Hub:
         self.close_viewer: Callable[[Viewer, str], None] = lambda viewer, reason: None
         #: Called about once a second while anybody watches.
         self.on_sweep: list[Callable[[], None]] = [registry.sweep, self.waiting.expire, self.demand.sweep]
-        #: Since the start: snapshots encoded, flushes made, frames handed over; viewers that came, and that went.
-        self.encodes = self.flushes = self.pushes = self.joined = self.left = 0
+        #: Since the start: tasks found changed, snapshots encoded, flushes, frames handed over; viewers come, and gone.
+        self.changes = self.encodes = self.flushes = self.pushes = self.joined = self.left = 0
         self.metrics: Metrics | None = None
         registry.on_change, registry.noted = self.mark, self._dirty
         registry.on_heartbeat = lambda: None if self._running else concurrency.call_soon(self.start)
@@ -348,7 +348,7 @@ class Hub:
             for viewer in flush.closing:
                 self._rooms.look(viewer)
             self.encodes, self.pushes = self.encodes + flush.encodes, self.pushes + flush.given
-            self.flushes += flush.given > 0
+            self.flushes, self.changes = self.flushes + (flush.given > 0), self.changes + len(marks)
         flush.report(len(behind), bool(marks or written))
         self._pacing.conflates = not (written or flush.more)
         if flush.more:

@@ -324,6 +324,7 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
         minimum_chunk_size=1,  # a stream's pieces leave as they come
         log=logging.getLogger("realtime.wsgi"),
     )  # fmt: skip
+    realtime.presence.start()
     freeze()
     ready()
     stop.wait()

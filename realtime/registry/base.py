@@ -14,6 +14,7 @@ import msgspec
 from ..errors import InvalidValue, RealtimeError, TaskAlreadyFinished, TaskNotFound
 from ..task import NewTask, Task
 from . import transitions
+from .board import Board
 from .kinship import Kinship
 from .leases import WORKER_LOST, Silence
 from .notes import Notes
@@ -136,6 +137,8 @@ class Registry(Kinship):
     reads_wait = False
     #: What the servers of a shared store note for each other; None where one process serves.
     notes: Notes | None = None
+    #: Where each of them says how it stands; None where one process serves.
+    board: Board | None = None
     #: Says of a task whether it has not ended and somebody looks at it; None if nobody does in this process, and others
     #: share the store. Takes no lock.
     watched: Callable[[Task], bool | None] = staticmethod(_nobody)

@@ -1,14 +1,15 @@
-"""The metrics in Prometheus' form (https://prometheus.io/docs/instrumenting/exposition_formats/), for whoever has the
-token.
+"""The metrics in Prometheus' form (https://prometheus.io/docs/instrumenting/exposition_formats/), and how each server
+stands, for whoever has the token.
 
 A login, a ticket or an address opens nothing: viewers have those, and behind a proxy everybody comes from this machine.
-No label holds what users choose; the number of series is fixed.
+No label holds what users choose; the number of series is fixed, but for four to each server that is shown.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import Response, request
@@ -20,32 +21,44 @@ from prometheus_client.registry import Collector
 from ..errors import Unauthenticated
 from ..hub import Hub
 from ..metrics import Histogram, Metrics
+from ..presence import Presence
 from ..registry.base import Registry
+from .answers import json
 
 
 class Exposition(Collector):
     """Answers scrapers. ``jobs`` returns how many jobs run and how many wait."""
 
     def __init__(
-        self, token: str, metrics: Metrics, hub: Hub, registry: Registry, jobs: Callable[[], tuple[int, int]]
-    ) -> None:
+        self, token: str, metrics: Metrics, hub: Hub, registry: Registry, jobs: Callable[[], tuple[int, int]],
+        presence: Presence,
+    ) -> None:  # fmt: skip
         self._token = token.encode()
         self._metrics = metrics
         self._hub = hub
         self._tasks = registry
         self._jobs = jobs
+        self._presence = presence
         # Its own, since the one of the process belongs to the host, and several apps may live in a process.
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
     def answer(self) -> Response:
-        """The answer to the current request. Raises `Unauthenticated`."""
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
-            raise Unauthenticated("Metrics are for whoever has the token of REALTIME_METRICS.")
+        """The metrics, for the current request. Raises `Unauthenticated`."""
+        self._check()
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         return Response(encode(self._registry), headers=headers, content_type=content_type)
+
+    def servers(self) -> Response:
+        """How each server stands: an `Overview`. Raises `Unauthenticated`."""
+        self._check()
+        return json(self._presence.overview())
+
+    def _check(self) -> None:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+            raise Unauthenticated("Metrics are for whoever has the token of REALTIME_METRICS.")
 
     def describe(self) -> list[Metric]:
         """Nothing else is in the registry, so there are no names to compare."""
@@ -68,6 +81,10 @@ class Exposition(Collector):
             "realtime_flush_bytes", "Bytes that a flush handed over, to all viewers, without WebSocket's headers.",
             metrics.bytes,
         )  # fmt: skip
+        yield CounterMetricFamily(
+            "realtime_changes", "Tasks that flushes found changed; of several changes between two flushes one.",
+            hub.changes,
+        )  # fmt: skip
         yield CounterMetricFamily("realtime_flushes", "Flushes that told viewers something.", hub.flushes)
         yield CounterMetricFamily("realtime_encodes", "Snapshots encoded: one per task and flush.", hub.encodes)
         yield CounterMetricFamily("realtime_frames", "Frames handed over, to all viewers.", hub.pushes)
@@ -89,6 +106,32 @@ class Exposition(Collector):
         yield _labelled(
             GaugeMetricFamily, "realtime_jobs", "Jobs; those that wait have no thread yet.", "state", states
         )
+        yield from self._of_servers()
+
+    def _of_servers(self) -> Iterator[Metric]:
+        """Of each server that shares the tasks, whichever of them is asked: several may answer at one address."""
+        viewers, connects, changes, pushes = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+        overview = self._presence.overview()
+        for server in overview.servers:
+            name = f"{server.host}:{server.pid}"  # which containers may have in common
+            viewers[name] += server.viewers
+            connects[name] += server.connects
+            changes[name] += server.changes
+            pushes[name] += server.pushes
+        yield GaugeMetricFamily(
+            "realtime_store_reachable", "Whether the task store has answered now.", overview.store.reachable
+        )
+        yield _labelled(
+            GaugeMetricFamily, "realtime_server_viewers", "Viewers of each server, as it has said of late.", "server",
+            viewers,
+        )  # fmt: skip
+        for what, text, counts in (
+            ("viewers_connected", "Viewers that were let in", connects),
+            ("changes", "Tasks that flushes found changed", changes),
+            ("frames", "Frames handed over", pushes),
+        ):
+            name = f"realtime_server_{what}"
+            yield _labelled(CounterMetricFamily, name, f"{text}, by server, as it has said of late.", "server", counts)
 
 
 def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:
@@ -100,7 +143,7 @@ def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFam
     return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram.sum)
 
 
-def _labelled(family: Any, name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+def _labelled(family: Any, name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
     made: Metric = family(name, text, labels=[label])
     for value, number in list(values.items()):
         made.add_metric([value], number)  # type: ignore[attr-defined]

@@ -57,6 +57,13 @@ _TYPES: Final = {
 }
 
 
+class Scraped(Protocol):
+    """See `Exposition`, which is loaded where it is wanted only."""
+
+    def answer(self) -> Response: ...
+    def servers(self) -> Response: ...
+
+
 class Deps(Protocol):
     """What the blueprint needs of a ``Realtime``."""
 
@@ -75,7 +82,7 @@ class Deps(Protocol):
     @property
     def static_folder(self) -> Path: ...
     @property
-    def exposition(self) -> Callable[[], Response] | None:
+    def exposition(self) -> Scraped | None:
         """Answers a scraper; None when there are no metrics."""
 
     @property
@@ -113,7 +120,8 @@ def blueprint(deps: Deps) -> Blueprint:
     add("/v1/openapi.json", "openapi", {"GET": lambda: _openapi(config)}, None)
     add("/v1/asyncapi.json", "asyncapi", {"GET": lambda: json(asyncapi.document(config.namespace))}, None)
     if deps.exposition is not None:  # checks its own token; a scraper may well know us by another host name
-        add("/v1/metrics", "metrics", {"GET": deps.exposition}, None)
+        add("/v1/metrics", "metrics", {"GET": deps.exposition.answer}, None)
+        add("/v1/servers", "servers", {"GET": deps.exposition.servers}, None)
     add("/v1/<path:path>", "missing", dict.fromkeys(METHODS, _missing), api.check)
     add("/static/<path:filename>", "static", {"GET": lambda filename: _static(folder, filename)}, None)
     return made

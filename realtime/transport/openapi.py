@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ..config import Config
+from ..overview import Overview
 from ..values import MAX_ID
 from .requests import (
     FORM,
@@ -45,8 +46,9 @@ class _Operation(NamedTuple):
     errors: tuple[int, ...]
     #: Names of `_PARAMETERS`.
     parameters: tuple[str, ...] = ()
-    #: What opens it: a worker key, or also what viewers have.
+    #: What opens it: a worker key, or also what viewers have; or nothing but the token of REALTIME_METRICS.
     viewers: bool = False
+    metrics: bool = False
 
 
 _ONE: Final = ("if-match", "idempotency-key", "prefer")
@@ -83,6 +85,7 @@ _ALL: Final = (
                ("idempotency-key", "prefer")),
     _Operation("post", "/batch", "batch", "Several operations, each on its own", BatchRequest, {200: BatchAnswer},
                (409, 411, 413, 415), ("idempotency-key", "prefer")),
+    _Operation("get", "/servers", "listServers", "How each server stands", None, {200: Overview}, (), metrics=True),
 )  # fmt: skip
 
 _ERRORS: Final = {
@@ -106,7 +109,8 @@ _ALWAYS: Final = (400, 401, 403, 422, 500, 503)
 
 def document(config: Config, server: str) -> dict[str, Any]:
     """The document. ``server`` is where the API is: a path on the host that the document comes from."""
-    kinds = [kind for operation in _ALL for kind in (operation.body, *operation.answers.values()) if kind is not None]
+    offered = [operation for operation in _ALL if config.metrics is not None or not operation.metrics]
+    kinds = [kind for operation in offered for kind in (operation.body, *operation.answers.values()) if kind]
     kinds += [Refusal, Receipt, *OPERATIONS.values()]
     _, components = msgspec.json.schema_components(list(dict.fromkeys(kinds)), ref_template=_REFERENCE)
     schemas = dict(components)
@@ -123,7 +127,7 @@ def document(config: Config, server: str) -> dict[str, Any]:
         "`Prefer: return=minimal`, a receipt: read the task for the rest."
     )
     paths: dict[str, dict[str, Any]] = {}
-    for operation in _ALL:
+    for operation in offered:
         paths.setdefault(operation.path, {})[operation.method] = _described(operation)
     return {
         "openapi": "3.1.0",
@@ -148,6 +152,7 @@ def document(config: Config, server: str) -> dict[str, Any]:
                     "description": "A worker key, of `realtime keys create`: `rt_…`.",
                 },
                 "ticket": {"type": "http", "scheme": "bearer", "description": "A signed ticket, of `rt.ticket(…)`."},
+                "metricsToken": {"type": "http", "scheme": "bearer", "description": "What REALTIME_METRICS is set to."},
             },
         },
     }  # fmt: skip
@@ -165,13 +170,19 @@ def _described(operation: _Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "security": [{"workerKey": []}, *([{"ticket": []}] if operation.viewers else [])],
+        "security": [{name: []} for name in _keys(operation)],
         "parameters": parameters,
         "responses": responses,
     }
     if operation.body is not None:
         described["requestBody"] = {"content": _contents(operation.body), "required": bool(_needed(operation.body))}
     return described
+
+
+def _keys(operation: _Operation) -> list[str]:
+    if operation.metrics:
+        return ["metricsToken"]
+    return ["workerKey", "ticket"] if operation.viewers else ["workerKey"]
 
 
 def _answer(status: int, kind: type[msgspec.Struct] | None, short: bool) -> dict[str, Any]:

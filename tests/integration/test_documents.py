@@ -66,7 +66,7 @@ def test_openapi_is_valid_and_names_every_address(server: Remote) -> None:
     validate(document)
     assert document["openapi"].startswith("3.1")
     described = {(method, path) for path, item in document["paths"].items() for method in item}
-    assert described == {(operation.method, operation.path) for operation in _ALL}
+    assert described == {(one.method, one.path) for one in _ALL if not one.metrics}
     for path, item in document["paths"].items():
         for method, operation in item.items():
             assert {"workerKey": []} in operation["security"]

@@ -21,7 +21,7 @@ from realtime.registry.memory import MemoryRegistry
 from realtime.task import Task
 from realtime.transport import http, processes
 from realtime.transport.commands import Commands
-from realtime.transport.http import MAX_WAIT, MAX_WAITS_PER_USER
+from realtime.transport.http import MAX_WAIT, MAX_WAITS_PER_USER, Scraped
 from realtime.transport.ingest import Ingest
 from support.watching import House
 
@@ -35,7 +35,7 @@ class Site(House):
         super().__init__(config, registry)
         self.commands = Commands(self.operations, self.hub)
         self.static_folder = static
-        self.exposition: Callable[[], Response] | None = None
+        self.exposition: Scraped | None = None
         self.ingest = Ingest(self.registry, self.config, None)
         self.app = Flask("site")
         self.app.register_blueprint(http.blueprint(self), url_prefix="/realtime")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from flask import Flask, Response, request
+from flask import Flask, request
 from werkzeug.test import TestResponse
 
 from realtime import keys
@@ -53,7 +52,7 @@ class Site(House):
         self.path = folder / "keys.json"
         self.commands = Commands(self.operations, self.hub)
         self.static_folder = folder
-        self.exposition: Callable[[], Response] | None = None
+        self.exposition: http.Scraped | None = None
         self.ingest = Ingest(self.registry, self.config, Keys(self.path))
         #: How often the app was asked who it is.
         self.identified = 0

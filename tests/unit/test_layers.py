@@ -14,14 +14,17 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent / "realtime"
 #: A module may import modules of lower layers and its siblings. A folder's layer is that of all its modules.
 LAYERS = {
     0: ("errors", "config", "concurrency", "pool", "installation"),
-    1: ("task", "failure", "kin", "progress", "values", "protocol", "auth", "keys"),
+    1: ("task", "failure", "kin", "progress", "values", "protocol", "auth", "keys", "overview"),
     2: ("registry",),
-    3: ("hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "metrics", "pacing", "demand", "waiting"),
+    3: (
+        "hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "metrics", "pacing", "demand", "waiting",
+        "presence",
+    ),
     4: ("transport", "batch", "reasons", "operations", "supervision", "heart", "handle", "wsgi_call", "slow_bodies"),
     5: ("extension", "current", "lifecycle", "runner", "client", "__init__"),
     6: (
-        "demo", "demo_jobs", "demo_worker", "cli", "keys_cli", "command", "serving", "workers", "valkey",
-        "integrations", "__main__",
+        "demo", "demo_jobs", "demo_worker", "cli", "keys_cli", "top_cli", "top", "command", "serving", "workers",
+        "valkey", "integrations", "__main__",
     ),
     # Doubles for tests: may use everything, and nothing uses them.
     7: ("testing",),

@@ -6,8 +6,11 @@ import logging
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema
+import msgspec
 import pytest
 from flask import Flask
+from openapi_spec_validator import validate
 from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,6 +23,7 @@ from support.clock import Clock
 from support.watching import House
 
 TOKEN = "a scraper's own secret".replace(" ", "-")
+PAGES = ("metrics", "servers")
 
 
 @pytest.fixture(name="clock")
@@ -45,10 +49,10 @@ def made(**config: Any) -> Flask:
     return app
 
 
-def scrape(app: Flask, token: str | None = TOKEN, **headers: str) -> TestResponse:
+def scrape(app: Flask, token: str | None = TOKEN, page: str = "metrics", **headers: str) -> TestResponse:
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
-    return app.test_client().get("/realtime/v1/metrics", headers=headers)
+    return app.test_client().get(f"/realtime/v1/{page}", headers=headers)
 
 
 def samples(app: Flask) -> dict[tuple[str, ...], float]:
@@ -202,37 +206,42 @@ class TestOff:
         app = made()
         assert app.extensions["realtime"].hub.metrics is None
         for token in (None, TOKEN, "None", ""):
-            assert scrape(app, token, **{"X-User": "ann"}).status_code == 404
+            for page in ("metrics", "servers"):
+                assert scrape(app, token, page, **{"X-User": "ann"}).status_code == 404
 
 
 class TestRights:
-    def test_whoever_has_the_token(self) -> None:
-        """Text, not to be kept."""
-        answer = scrape(made(REALTIME_METRICS=TOKEN))
-        assert (answer.status_code, answer.mimetype) == (200, "text/plain")
+    @pytest.mark.parametrize(("page", "kind"), [("metrics", "text/plain"), ("servers", "application/json")])
+    def test_whoever_has_the_token(self, page: str, kind: str) -> None:
+        """Not to be kept."""
+        answer = scrape(made(REALTIME_METRICS=TOKEN), page=page)
+        assert (answer.status_code, answer.mimetype) == (200, kind)
         assert answer.headers["Cache-Control"] == "no-store"
 
+    @pytest.mark.parametrize("page", PAGES)
     @pytest.mark.parametrize("token", [None, "", "x", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "é" * 16])
-    def test_nobody_else(self, token: str | None) -> None:
+    def test_nobody_else(self, token: str | None, page: str) -> None:
         """401 that names the scheme; nothing of the token."""
-        answer = scrape(made(REALTIME_METRICS=TOKEN), token)
+        answer = scrape(made(REALTIME_METRICS=TOKEN), token, page)
         assert answer.status_code == 401
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
         assert "realtime_" not in answer.text
+        assert "viewers" not in answer.text
         assert TOKEN not in answer.text
 
-    def test_no_viewer(self) -> None:
+    @pytest.mark.parametrize("page", PAGES)
+    def test_no_viewer(self, page: str) -> None:
         """Neither a login nor a ticket of a user or task, as a header or in the address; nor being on this machine."""
         app = made(REALTIME_METRICS=TOKEN)
         rt: Realtime = app.extensions["realtime"]
         for ticket in (rt.ticket("ann"), rt.ticket(task_id="a")):
-            assert scrape(app, ticket, **{"X-User": "ann"}).status_code == 401
-            assert app.test_client().get(f"/realtime/v1/metrics?ticket={ticket}").status_code == 401
-        assert app.test_client().get(f"/realtime/v1/metrics?token={TOKEN}").status_code == 401
+            assert scrape(app, ticket, page, **{"X-User": "ann"}).status_code == 401
+            assert app.test_client().get(f"/realtime/v1/{page}?ticket={ticket}").status_code == 401
+        assert app.test_client().get(f"/realtime/v1/{page}?token={TOKEN}").status_code == 401
         basic = {"Authorization": f"Basic {TOKEN}", "X-User": "ann"}
-        assert app.test_client().get("/realtime/v1/metrics", headers=basic).status_code == 401
+        assert app.test_client().get(f"/realtime/v1/{page}", headers=basic).status_code == 401
         local = {"REMOTE_ADDR": "127.0.0.1"}
-        assert app.test_client().get("/realtime/v1/metrics", environ_overrides=local).status_code == 401
+        assert app.test_client().get(f"/realtime/v1/{page}", environ_overrides=local).status_code == 401
 
     def test_the_token_opens_nothing_else(self) -> None:
         """It is no ticket."""
@@ -243,7 +252,8 @@ class TestRights:
         """405 for a POST, with or without the token."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
         app = made(REALTIME_METRICS=TOKEN)
-        assert app.test_client().post("/realtime/v1/metrics", headers=headers).status_code == 405
+        for page in PAGES:
+            assert app.test_client().post(f"/realtime/v1/{page}", headers=headers).status_code == 405
 
     def test_the_token_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         """Nor shown by the config."""
@@ -276,8 +286,38 @@ class TestExposition:
             "realtime_flushes_total", "realtime_encodes_total", "realtime_frames_total", "realtime_viewers",
             "realtime_viewers_connected_total", "realtime_viewers_disconnected_total", "realtime_viewers_behind",
             "realtime_viewers_refused_total", "realtime_viewers_closed_total", "realtime_rooms", "realtime_tasks",
-            "realtime_jobs",
+            "realtime_jobs", "realtime_changes_total", "realtime_store_reachable", "realtime_server_viewers",
+            "realtime_server_viewers_connected_total", "realtime_server_changes_total", "realtime_server_frames_total",
         }  # fmt: skip
+
+    def test_each_server_of_a_shared_store_whichever_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As it has said of late; two of one name are one series."""
+        app = made(REALTIME_METRICS=TOKEN)
+        presence = app.extensions["realtime"].presence
+        found = presence.overview()
+        (own,) = found.servers
+        others = [
+            msgspec.structs.replace(own, id=name, pid=pid, viewers=5) for name, pid in (("x", 1), ("y", 1), ("z", 2))
+        ]
+        full = msgspec.structs.replace(found, servers=[own, *others])
+        monkeypatch.setattr(presence, "overview", lambda: full)
+        viewers = {key[1]: value for key, value in samples(app).items() if key[0] == "realtime_server_viewers"}
+        assert viewers == {f"{own.host}:{own.pid}": 0, f"{own.host}:1": 10, f"{own.host}:2": 5}
+
+    def test_the_document_names_the_page_of_servers_where_it_is(self) -> None:
+        """With a key of its own; and what is answered is as described."""
+        app = made(REALTIME_METRICS=TOKEN)
+        document = app.test_client().get("/realtime/v1/openapi.json").get_json()
+        described = document["paths"]["/servers"]["get"]
+        assert described["security"] == [{"metricsToken": []}]
+        assert described["responses"]["200"]["content"]["application/json"]["schema"] == {
+            "$ref": "#/components/schemas/Overview"
+        }
+        validate(document)
+        answer = scrape(app, page="servers").get_json()
+        parts = document["components"]
+        jsonschema.validate(answer, {**parts["schemas"]["Overview"], "components": parts})
+        assert "/servers" not in made().test_client().get("/realtime/v1/openapi.json").get_json()["paths"]
 
     def test_no_series_of_a_user_or_a_task(self) -> None:
         """More of them make no more text."""

@@ -25,6 +25,7 @@ from .. import transitions
 from ..base import Local, Removed
 from ..leases import Silence
 from ..output import MAX_STREAMS, Piece, piece_of
+from .board import RedisBoard
 from .catchup import CatchUp
 from .cluster import open_link
 from .codec import encode
@@ -71,7 +72,7 @@ class RedisRegistry(RegistryWithFamilies):
         self._output_tail = output_tail
         self._clock = clock
         self.nonces = Nonces()
-        self.notes = RedisNotes(self._link)
+        self.notes, self.board = RedisNotes(self._link), RedisBoard(self._link)
         self._records = Records(self._link)
         self._lists = Lists(self._link, self._records.read_many, self._now, max_tasks, max_tasks_per_user, retention)
         self._leases = StoredLeases(self._link, self._now)
