@@ -154,6 +154,10 @@ class Registry(Kinship):
     def get(self, task_id: str) -> Task | None:
         """The task as it is now, None if there is none."""
 
+    def get_many(self, task_ids: Collection[str]) -> dict[str, Task]:
+        """Those of the tasks that there are, each as it is now; where reading waits, on one way there and back."""
+        return {task_id: task for task_id in task_ids if (task := self.get(task_id)) is not None}
+
     def update_many(self, updates: Sequence[Update]) -> builtins.list[Task | RealtimeError]:
         """As many calls of `update`, in this order; returns what each returned, or the error of a task that it raised.
 

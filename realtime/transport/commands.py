@@ -74,8 +74,8 @@ class Commands:
         epoch = self.registry.epoch
         cursors = auth.cursors if auth.epoch == epoch else {}
         page = _Page(cursors)
-        for task_id in grant.task_ids:
-            page.add(self.registry.get(task_id))
+        for task in self.registry.get_many(grant.task_ids).values():
+            page.add(task)
         more = False
         for finished in (False, True):
             tasks, following = self.registry.list(
@@ -85,8 +85,9 @@ class Commands:
                 more |= not page.add(task)
             more |= following is not None
         removed, owed = [], []
+        there = self.registry.get_many(auth.cursors)
         for task_id in auth.cursors:
-            known = self.registry.get(task_id)
+            known = there.get(task_id)
             if known is None or not grant.may_view(known):
                 removed.append(task_id)
             elif task_id not in page.seen and known.version != cursors.get(task_id):
@@ -150,8 +151,10 @@ class Commands:
         if any(len(offsets.keys() | follows.get(task_id, set())) > MAX_STREAMS for task_id, offsets in wanted.items()):
             raise InvalidValue("outputs", f"more streams than the {MAX_STREAMS} that a task may have")
         denied: list[str] = []
-        for task_id in dict.fromkeys([*request.task_ids, *wanted]):
-            task = self.registry.get(task_id)
+        asked = dict.fromkeys([*request.task_ids, *wanted])
+        there = self.registry.get_many(asked)
+        for task_id in asked:
+            task = there.get(task_id)
             if task_id not in grant.task_ids and (task is None or not grant.may_view(task)):
                 denied.append(task_id)
         allowed = [task_id for task_id in dict.fromkeys(request.task_ids) if task_id not in denied]
@@ -160,9 +163,8 @@ class Commands:
             raise LimitReached(f"A viewer may be in {MAX_ROOMS} rooms; unsubscribe some tasks.")
         self._hub.enter(viewer, allowed)  # join, then read: the other order loses changes
         page = _Page(request.cursors if request.epoch == self.registry.epoch else {})
-        for task_id in allowed:
-            task = self.registry.get(task_id)
-            if task is None or grant.may_view(task):  # the id may have come back as somebody else's meanwhile
+        for task in self.registry.get_many(allowed).values():
+            if grant.may_view(task):  # the id may have come back as somebody else's meanwhile
                 page.add(task)
         self._hub.owe(viewer, page.refused)
         known = request.epoch == self.registry.epoch  # offsets of a former life begin anew

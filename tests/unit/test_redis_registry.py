@@ -13,14 +13,21 @@ import msgspec
 import pytest
 import redis
 
+from realtime.auth import Grant
+from realtime.concurrency import ThreadingConcurrency
 from realtime.config import Config
 from realtime.errors import ConfigError, RegistryUnavailable, TaskNotFound
+from realtime.hub import Hub
+from realtime.operations import Operations
+from realtime.protocol import ConnectAuth
 from realtime.registry import open_registry
 from realtime.registry import transitions as moves
 from realtime.registry.redis import RedisRegistry
 from realtime.registry.redis.cluster import open_link
 from realtime.registry.redis.codec import FORMAT, decode, encode
 from realtime.task import FAILED, NewTask, TaskFailure
+from realtime.transport.commands import Commands
+from realtime.viewer import Viewer
 from support.clock import Clock
 from support.registries import Told
 from support.stores import shared_server
@@ -383,31 +390,62 @@ def test_a_record_of_another_release_is_not_misread(registry: RedisRegistry) -> 
             registry.get("a")
 
 
-def test_one_server_sweeps_at_a_time_and_that_costs_little(registry: RedisRegistry, other: RedisRegistry) -> None:
-    """While there is nothing to do: one way there and back for all but one, and four for that one."""
-    trips = {registry: 0, other: 0}
+class Trips:
+    """Counts a registry's ways there and back."""
 
-    def counting(one: RedisRegistry) -> None:
-        attempt = one._link.attempt
+    def __init__(self, registry: RedisRegistry) -> None:
+        self._made = 0
+        attempt = registry._link.attempt
 
         def counted(call: Callable[[], Any]) -> Any:
-            trips[one] += 1
+            self._made += 1
             return attempt(call)
 
-        one._link.attempt = counted  # type: ignore[method-assign]
+        registry._link.attempt = counted  # type: ignore[method-assign]
 
+    def take(self) -> int:
+        """How many there were since the last time."""
+        made, self._made = self._made, 0
+        return made
+
+
+@pytest.mark.parametrize("known", [0, 1, 100])
+def test_what_a_viewer_is_given_at_first_is_read_together(registry: RedisRegistry, known: int) -> None:
+    """As many ways there and back for a hundred tasks that it knows as for one: after an outage all come at once."""
+    config = Config()
+    hub = Hub(registry, ThreadingConcurrency(), flush_interval=0.05, viewer_timeout=30.0)
+    commands = Commands(Operations(registry, config, lambda: None), hub)
+    for number in range(3):
+        registry.create(NewTask(f"mine{number}", "ada"))
+    theirs = [registry.create(NewTask(f"theirs{number}", "bob", ("team",)))[0].task_id for number in range(10)]
+    cursors = dict.fromkeys([f"gone{number}" for number in range(known)], 7)
+    trips = Trips(registry)
+    grant = Grant("ada", (), frozenset(theirs))
+    snapshot, owed = commands.snapshot(grant, ConnectAuth(epoch=registry.epoch, cursors=cursors))
+    assert trips.take() == 5 + bool(known)
+    assert (len(snapshot["tasks"]), snapshot["removed"], owed) == (13, list(cursors), [])
+    outbox: Any = None
+    viewer = Viewer("s", "c", grant, "", outbox)
+    answer = commands.answer(viewer, "subscribe", {"task_ids": [*theirs, *cursors][:100]})
+    assert (len(answer["tasks"]), len(answer["denied"])) == (10, min(known, 90))
+    assert trips.take() == 2
+
+
+def test_one_server_sweeps_at_a_time_and_that_costs_little(registry: RedisRegistry, other: RedisRegistry) -> None:
+    """While there is nothing to do: one way there and back for all but one, and four for that one."""
+    for one in (registry, other):
+        one.sweep()
+    trips = {one: Trips(one) for one in (registry, other)}
     for one in trips:
         one.sweep()
-    for one in trips:
-        counting(one)
-        one.sweep()
-    assert list(trips.values()) == [4, 1]
+    assert [made.take() for made in trips.values()] == [4, 1]
     registry._link.ask(("DEL", registry._keys.sweeper))  # it is gone
     other.sweep()
-    trips.update({registry: 0, other: 0})
+    for made in trips.values():
+        made.take()
     for one in trips:
         one.sweep()
-    assert list(trips.values()) == [1, 4]
+    assert [made.take() for made in trips.values()] == [1, 4]
 
 
 def test_a_process_that_serves_sweeps_and_any_other_does_not(registry: RedisRegistry) -> None:

@@ -133,6 +133,9 @@ class RedisRegistry(RegistryWithFamilies):
         known = self._records.read(task_id)
         return None if known is None else known.task
 
+    def get_many(self, task_ids: Collection[str]) -> dict[str, Task]:
+        return self._records.read_many(task_ids)
+
     def _change(self, task_id: str, change: Callable[[Task, float], Task]) -> Task:
         """Store what ``change`` makes of the task over the record that it was made of, or make it anew.
 
