@@ -21,6 +21,7 @@ from .errors import (
     InvalidValue,
     KeyExpired,
     KeyInvalid,
+    LeaseHeld,
     LimitReached,
     NoRealtime,
     NotTheServer,
@@ -65,12 +66,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ANYBODY", "NOBODY", "CancelRequested", "Config", "ConfigError", "Forbidden", "Handle", "IdempotencyKeyInUse",
     "IdempotencyKeyReused", "Identity", "InsufficientScope", "InvalidType", "InvalidValue", "KeyExpired", "KeyInvalid",
-    "LimitReached", "NoRealtime", "NotTheServer", "OriginNotAllowed", "PreconditionFailed", "Progress", "Realtime",
-    "RealtimeError", "Registry", "RegistryUnavailable", "Removed", "ServerStopping", "Task", "TaskAlreadyFinished",
-    "TaskCancelled", "TaskError", "TaskExists", "TaskFailure", "TaskNotFound", "TaskPage", "TaskStatus",
-    "TicketExpired", "TicketInvalid", "Unauthenticated", "acknowledge_cancel", "append_output", "cancel_task",
-    "complete_task", "create_task", "fail_task", "get_task_status", "heartbeat_task", "list_tasks", "remove_task",
-    "retry_task", "update_many", "update_task_progress",
+    "LeaseHeld", "LimitReached", "NoRealtime", "NotTheServer", "OriginNotAllowed", "PreconditionFailed", "Progress",
+    "Realtime", "RealtimeError", "Registry", "RegistryUnavailable", "Removed", "ServerStopping", "Task",
+    "TaskAlreadyFinished", "TaskCancelled", "TaskError", "TaskExists", "TaskFailure", "TaskNotFound", "TaskPage",
+    "TaskStatus", "TicketExpired", "TicketInvalid", "Unauthenticated", "acknowledge_cancel", "append_output",
+    "cancel_task", "complete_task", "create_task", "fail_task", "get_task_status", "heartbeat_task", "list_tasks",
+    "remove_task", "retry_task", "update_many", "update_task_progress",
 ]  # fmt: skip
 
 

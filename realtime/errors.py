@@ -9,6 +9,7 @@ The tree::
     ├── TaskNotFound           no such task, or not one the caller may see
     ├── TaskExists             the id is taken
     ├── TaskAlreadyFinished    the task has ended; nothing follows an end
+    ├── LeaseHeld              another worker holds the task by its lease
     ├── CancelRequested        the task was asked to stop, and the writer wanted to be told so
     ├── PreconditionFailed     the task is at another version than the writer thinks
     ├── IdempotencyKeyReused   the same Idempotency-Key came with another request
@@ -109,6 +110,17 @@ class TaskAlreadyFinished(_TaskProblem):
     def __init__(self, task_id: str, status: str) -> None:
         super().__init__(task_id, f"The task {task_id!r} is {status} already; nothing follows an end.")
         self.status = status
+
+
+class LeaseHeld(_TaskProblem):
+    """Another worker holds the task, and its lease runs; nothing was changed."""
+
+    code = "lease_held"
+    http_status = 409
+    text = (
+        "The task {task_id!r} is held by another worker, whose lease runs. A worker that has been started in its place "
+        "takes it over with takeover=True."
+    )
 
 
 class CancelRequested(_TaskProblem):

@@ -261,9 +261,11 @@ class Realtime(Operations):
 
     # Jobs.
 
-    def task(self, task_id: TaskId, *, passthrough: tuple[type[BaseException], ...] = ()) -> Handle:
-        """The handle of a task that exists; also a context manager, as `progress`. Raises `TaskNotFound`."""
-        return Handle(self, self.require(task_id).task_id, passthrough=passthrough)
+    def task(
+        self, task_id: TaskId, *, passthrough: tuple[type[BaseException], ...] = (), takeover: bool = False
+    ) -> Handle:
+        """The `Handle` of a task that exists; also a context manager, as `progress`. Raises `TaskNotFound`."""
+        return Handle(self, self.require(task_id).task_id, passthrough=passthrough, takeover=takeover)
 
     def progress(
         self, *, user_id: UserId | Word | None = None, name: str | None = None, total: float | None = None,

@@ -8,7 +8,7 @@ the block is left by                            the task
 ==============================================  ===================================================================
 its end, ``return``, ``break``                  completes
 an exception                                    fails with it
-one of ``passthrough`` (a worker's ``Retry``)   stays as it is: somebody goes on with it
+one of ``passthrough`` (a worker's ``Retry``)   stays as it is, and its lease ends: somebody goes on with it
 `TaskCancelled`, KeyboardInterrupt              is cancelled
 what else ends code from outside: SystemExit,   fails with code ``abandoned``
 a generator that is closed, a killed greenlet
@@ -27,7 +27,7 @@ from collections.abc import Collection, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from .errors import RealtimeError, TaskAlreadyFinished, TaskCancelled, TaskNotFound
+from .errors import LeaseHeld, RealtimeError, TaskAlreadyFinished, TaskCancelled, TaskNotFound
 from .operations import Operations, TaskId, UserId, Word
 from .registry.transitions import is_unacknowledged
 from .task import CANCELLED, Task
@@ -55,16 +55,23 @@ class Handle:
     `TaskNotFound`, and `TaskCancelled` or `TaskAlreadyFinished` for a task that has ended. A block stands for the task
     that it was entered with: if that has ended and been cleared, and a new one has got its id, then the block is asked
     to stop, and does not end what is not its own.
+
+    Where tasks are held by leases (in a store that processes share, and in a worker) a block holds its task alone: to
+    enter raises `LeaseHeld` while another worker does, unless it is taken over (``takeover``); and once another has
+    taken it over, all that changes the task raises that.
     """
 
-    __slots__ = ("__weakref__", "_operations", "_order", "_passthrough", "task_id")
+    __slots__ = ("__weakref__", "_operations", "_order", "_passthrough", "_plain", "_takeover", "task_id")
 
     def __init__(
-        self, operations: Operations, task_id: str, *, passthrough: tuple[type[BaseException], ...] = ()
-    ) -> None:
+        self, operations: Operations, task_id: str, *, passthrough: tuple[type[BaseException], ...] = (),
+        takeover: bool = False,
+    ) -> None:  # fmt: skip
         #: The id of the task, a str.
         self.task_id = task_id
-        self._operations = operations
+        #: Outside a block, and in it: as the one that holds the task by a lease, where there are leases.
+        self._plain = self._operations = operations
+        self._takeover = takeover
         self._passthrough = passthrough
         #: Tells the task of the block from an earlier or later one of the same id; None outside a block.
         self._order: int | None = None
@@ -239,21 +246,25 @@ class Handle:
             self._order = self._operations.start_task(self.task_id).info.order
         except TaskAlreadyFinished as finished:
             raise self._reason(finished) from None
-        if self._operations.heart is not None:
-            self._operations.heart.hold(self.task_id)
+        if self._plain.heart is not None:
+            self._operations = self._plain.holding(self._plain.heart.hold(self.task_id, takeover=self._takeover))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._operations.heart is not None:
-            self._operations.heart.release(self.task_id)
-        if error is None:
-            # Cancelled, or another's by now: this one has ended already. Not found: and has been cleared.
-            with contextlib.suppress(TaskAlreadyFinished, TaskCancelled, TaskNotFound):
-                self.complete()
-        elif not isinstance(error, self._passthrough):
-            self._end_by(error)
+        passed = error is not None and isinstance(error, self._passthrough)
+        try:
+            if error is None:
+                # Cancelled, or another's by now: this one has ended already. Not found: and has been cleared.
+                with contextlib.suppress(TaskAlreadyFinished, TaskCancelled, TaskNotFound, LeaseHeld):
+                    self.complete()
+            elif not passed:
+                self._end_by(error)
+        finally:  # afterwards: it is still this one that says how it has ended
+            if self._plain.heart is not None:
+                self._plain.heart.release(self.task_id, give_back=passed)
+            self._operations = self._plain
 
     def _end_by(self, error: BaseException) -> None:
         """End the task as the table above says. Never raises: ``error`` is what the caller has to see."""
@@ -264,7 +275,7 @@ class Handle:
                 self.fail(error)
             else:
                 self.fail(_ABANDONED_MESSAGE, code=ABANDONED)
-        except (TaskAlreadyFinished, TaskCancelled, TaskNotFound):
+        except (TaskAlreadyFinished, TaskCancelled, TaskNotFound, LeaseHeld):
             pass
         except Exception:
             log.exception("The end of the task %s could not be stored.", self.task_id)

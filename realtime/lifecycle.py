@@ -86,9 +86,9 @@ def fail_task(
     return _realtime().fail_task(task_id, error, code=code, type=type, retryable=retryable, details=details)
 
 
-def heartbeat_task(task_id: TaskId, lease: float = 30.0) -> Task:
+def heartbeat_task(task_id: TaskId, lease: float = 30.0, *, holder: str | None = None, takeover: bool = False) -> Task:
     """Say that a task's worker is alive: see `Realtime.heartbeat_task`."""
-    return _realtime().heartbeat_task(task_id, lease)
+    return _realtime().heartbeat_task(task_id, lease, holder=holder, takeover=takeover)
 
 
 def acknowledge_cancel(task_id: TaskId) -> Task:

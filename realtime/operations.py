@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from . import values
 from .batch import Taker, look_at
@@ -20,6 +20,7 @@ from .kin import ALONE, Kin
 from .progress import MAX_NUMBER
 from .reasons import failure_of
 from .registry.base import Registry, Removed
+from .registry.conditional import When
 from .supervision import Supervision
 from .task import NewTask, Task, TaskStatus
 from .values import TaskId as TaskId
@@ -62,7 +63,9 @@ class Operations(Supervision):
         self._max_message = config.max_message
         self.heart: Heart | None = None
         if getattr(registry, "reads_wait", False):
-            self.heart = Heart(registry.heartbeat, config.lease, acknowledge=registry.acknowledge_cancel)
+            self.heart = Heart(
+                registry.heartbeat, config.lease, acknowledge=registry.acknowledge_cancel, give_back=registry.release
+            )  # fmt: skip
 
     def create_task(
         self,
@@ -291,6 +294,14 @@ class Operations(Supervision):
     def remove_task(self, task_id: TaskId) -> Removed:
         """Take a finished task out of the registry; its viewers are told. Raises `TaskNotFound`, `InvalidValue`."""
         return self.registry.remove(values.known_id(task_id))
+
+    def holding(self, holder: str) -> Operations:
+        """These functions as the worker of that name: what another holds they do not change, and raise `LeaseHeld`."""
+        if not isinstance(self.registry, Registry):  # a client's bear the name of themselves
+            return self
+        held = Operations(cast(Registry, When(self.registry, holder=holder)), self.config, self._current_user)
+        held.heart = self.heart
+        return held
 
     def start_task(self, task_id: TaskId) -> Task:
         """Say that a pending task is being worked on now."""

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from .concurrency import native_lock
-from .errors import ServerStopping, TaskAlreadyFinished, TaskCancelled, TaskNotFound
+from .errors import LeaseHeld, ServerStopping, TaskAlreadyFinished, TaskCancelled, TaskNotFound
 from .handle import SERVER_STOPPED, Handle
 from .operations import Operations, TaskId, UserId, Word
 from .pool import DaemonPool
@@ -177,7 +177,7 @@ class Runner:
     def _run(self, work: _Work) -> None:
         try:
             contextvars.Context().run(self._execute, work)
-        except (TaskCancelled, TaskAlreadyFinished, TaskNotFound):
+        except (TaskCancelled, TaskAlreadyFinished, TaskNotFound, LeaseHeld):
             pass
         except BaseException as error:
             # What the job raised, its task says and the log has. The thread goes on, whatever it was.

@@ -22,15 +22,21 @@ class Supervision:
 
     registry: Registry
 
-    def heartbeat_task(self, task_id: TaskId, lease: float = 30.0) -> Task:
+    def heartbeat_task(
+        self, task_id: TaskId, lease: float = 30.0, *, holder: str | None = None, takeover: bool = False
+    ) -> Task:
         """Say that a task's worker is alive, and will say so again, or update the task, within ``lease`` seconds.
 
         After half a lease (1–86,400 s) without a word the task shows ``stalled_since``; after all of it it fails with
-        code ``worker_lost``. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
+        code ``worker_lost``. ``holder`` (1 to 64 characters) says which worker that is: while its lease runs, those of
+        another one are refused with `LeaseHeld`, unless that was started in the place of this one (``takeover=True``);
+        then this one's are. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
         """
         if not 1 <= (lease := values.number("lease", lease)) <= 86_400:
             raise InvalidValue("lease", f"{lease!r}; it may be 1 to 86400 seconds")
-        return self.registry.heartbeat(values.known_id(task_id), lease)
+        return self.registry.heartbeat(
+            values.known_id(task_id), lease, None if holder is None else values.holder(holder), bool(takeover)
+        )
 
     def cancel_task(self, task_id: TaskId, *, done: bool = False) -> Task:
         """Ask a task to stop, or (``done=True``, the worker's answer) end it as cancelled.

@@ -106,6 +106,8 @@ class TaskInfo(msgspec.Struct, frozen=True, gc=False):
     #: When its worker's side was first seen to know of the request to stop; None: not, or there was none.
     acknowledged: float | None = None
     kin: Kin = ALONE
+    #: Which worker holds the task by that lease; None: one that has not said who it is, or nobody.
+    holder: str | None = None
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
@@ -350,6 +352,7 @@ def make_info(
     lease: float | None = None,
     acknowledged: float | None = None,
     kin: Kin = ALONE,
+    holder: str | None = None,
 ) -> TaskInfo:
     """The info, with the JSON that belongs to it."""
     return TaskInfo(
@@ -363,5 +366,5 @@ def make_info(
         f'"cancel_acknowledged_at":{_time_or_null(acknowledged)},'
         f'"stalled_since":{_time_or_null(stalled)},"attempt":{attempt},"retry_of":{_text_or_null(retry_of)},'
         f'"parent_id":{_text_or_null(parent_id)},"retried_by":{_text_or_null(kin.retried_by)},'
-        f'"metadata":{metadata_json.decode()},"updated_at":', lease, acknowledged, kin,
+        f'"metadata":{metadata_json.decode()},"updated_at":', lease, acknowledged, kin, holder,
     )  # fmt: skip

@@ -57,6 +57,14 @@ def known_id(value: TaskId) -> str:
     return value if type(value) is str else task_id(value)
 
 
+def holder(value: object) -> str:
+    """Who holds a lease: 1 to 64 characters."""
+    name = text("holder", value, 64)
+    if not name:
+        raise InvalidValue("holder", "it is empty; 1 to 64 characters are needed")
+    return name
+
+
 def is_task_id(text: str) -> bool:
     """Whether a task can have that id."""
     return _ID.fullmatch(text) is not None

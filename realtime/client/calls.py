@@ -23,6 +23,8 @@ MAX_JOINED: Final = 64 * 1024
 ENDS: Final = frozenset(("complete", "fail", "cancel"))
 #: The calls that belong to no task in work.
 READS: Final = frozenset(("get", "list", "remove"))
+#: The calls that are made as the holder of the task.
+HELD: Final = frozenset(("update", "append_output", "start", "acknowledge_cancel", *ENDS))
 
 
 class Teller(Protocol):
@@ -34,7 +36,7 @@ class Teller(Protocol):
 class Call:
     """One call of a `Registry` method, ``verb``, for a task. ``answer`` is what it returned, or the error it raised."""
 
-    __slots__ = ("abandoned", "answer", "answered", "args", "claimed", "size", "task_id", "tell", "verb")
+    __slots__ = ("abandoned", "answer", "answered", "args", "claimed", "holder", "size", "task_id", "tell", "verb")
 
     def __init__(self, verb: str, task_id: str, args: tuple[Any, ...], size: int = 0) -> None:
         self.verb = verb
@@ -48,6 +50,8 @@ class Call:
         self.answer: Any = None
         #: Whether nobody waits for it any more, nor needs it done.
         self.abandoned = False
+        #: As which holder of the task it is made (`registry.conditional`); None: as nobody in particular.
+        self.holder: str | None = None
         #: Whether somebody waits who raises the answer if it is an error.
         self.claimed = False
 
@@ -141,10 +145,12 @@ def _highest(percent: float, other: float | None) -> float:
 class Waiting:
     """What waits to be sent for one task, in order."""
 
-    __slots__ = ("calls", "merged", "pieces", "task_id")
+    __slots__ = ("calls", "holder", "merged", "pieces", "task_id")
 
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
+        #: As whom it is said.
+        self.holder: str | None = None
         #: Closed: nothing is added to them any more.
         self.calls: list[Call] = []
         self.merged: Merged | None = None
@@ -161,18 +167,24 @@ class Waiting:
     def close(self) -> Call | None:
         """Make calls of what is still open. Returns the last of all that wait."""
         if self.merged is not None:
-            self.calls += [Call("update", self.task_id, update) for update in self.merged.updates()]
+            for update in self.merged.updates():
+                self._add(Call("update", self.task_id, update))
             self.merged = None
         if self.pieces:
             for stream, pieces in self.pieces.items():
                 for data in _joined(pieces):
-                    self.calls.append(Call("append_output", self.task_id, (stream, data), len(data)))
+                    self._add(Call("append_output", self.task_id, (stream, data), len(data)))
             self.pieces = {}
         return self.calls[-1] if self.calls else None
 
     def put(self, call: Call) -> None:
         """Something that follows all that waits, and that all else follows."""
         self.close()
+        self._add(call)
+
+    def _add(self, call: Call) -> None:
+        if call.verb in HELD:
+            call.holder = self.holder
         self.calls.append(call)
 
     def drain(self) -> list[Call]:

@@ -83,7 +83,8 @@ class Client(Operations):
         # `Operations` calls of a registry what `RemoteRegistry` has, and nothing else.
         super().__init__(cast(Registry, self._remote), config, lambda: None)
         self.heart = None if lease is None else Heart(
-            self._remote.beat, lease, first=self._remote.heartbeat, acknowledge=self._remote.acknowledge_cancel
+            self._remote.beat, lease, first=self._remote.heartbeat, acknowledge=self._remote.acknowledge_cancel,
+            give_back=self._remote.release, forget=self._conflator.disown,
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -99,9 +100,11 @@ class Client(Operations):
         owner = None if user_id is None or user_id is NOBODY else values.user_id(user_id)
         return task if owner is not None and task.user_id == owner else None
 
-    def task(self, task_id: TaskId, *, passthrough: tuple[type[BaseException], ...] = ()) -> Handle:
-        """The handle of a task that exists; also a context manager, as `progress`. Raises `TaskNotFound`."""
-        return Handle(self._working(), self.require(task_id).task_id, passthrough=passthrough)
+    def task(
+        self, task_id: TaskId, *, passthrough: tuple[type[BaseException], ...] = (), takeover: bool = False
+    ) -> Handle:
+        """The `Handle` of a task that exists; also a context manager, as `progress`. Raises `TaskNotFound`."""
+        return Handle(self._working(), self.require(task_id).task_id, passthrough=passthrough, takeover=takeover)
 
     def progress(
         self, *, user_id: UserId | Word | None = None, name: str | None = None, total: float | None = None,

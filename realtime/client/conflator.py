@@ -77,6 +77,8 @@ class Conflator:
         self._acquire: Callable[[], object] = self._lock.acquire
         self._release: Callable[[], object] = self._lock.release
         self._entries = {task_id: Entry(entry.task) for task_id, entry in list(self._entries.items())}
+        #: Who holds which task here, by leases that the server has confirmed: what is said of it is said as that one.
+        self._holders: dict[str, str] = {}
         #: What is to go now, what may wait for its turn, and what belongs to no entry.
         self._urgent: deque[Entry] = deque()
         self._ready: deque[Entry] = deque()
@@ -198,17 +200,25 @@ class Conflator:
         self.wake()
         return task
 
-    def beat(self, task_id: str, lease: float) -> None:
+    def beat(self, task_id: str, lease: float, holder: str) -> None:
         """Have a heartbeat sent in the task's turn; none while the one before has no answer. Raises `Full`."""
         with self._lock:
             entry = self._entries.get(task_id) or self._enter(task_id)
             if entry.beating or entry.task.finished:
                 return
             entry.beating = True
-            entry.waiting.put(Call("heartbeat", task_id, (lease,)))
+            entry.waiting.put(Call("heartbeat", task_id, (lease, holder, False)))
             wake = not entry.ready and self._line_up(entry)
         if wake:
             self.wake()
+
+    def disown(self, task_id: str) -> None:
+        """What is said of the task from now on is said as nobody in particular."""
+        with self._lock:
+            self._holders.pop(task_id, None)
+            entry = self._entries.get(task_id)
+            if entry is not None:
+                entry.waiting.holder = None
 
     def ask(self, call: Call) -> None:
         """Have something read at once, after all that waits for its task has been sent."""
@@ -255,6 +265,7 @@ class Conflator:
             if len(self._entries) >= self._max_tasks:
                 raise Full("tasks")
         entry = self._entries[task_id] = Entry(unknown(task_id, self._clock()))
+        entry.waiting.holder = self._holders.get(task_id)
         return entry
 
     @staticmethod
@@ -333,6 +344,10 @@ class Conflator:
             if entry is not None:
                 if call.verb not in READS:
                     entry.out -= 1
+                if call.verb == "heartbeat" and isinstance(answer, Task) and (holder := call.args[1]) is not None:
+                    self._holders[call.task_id] = entry.waiting.holder = holder
+                elif call.verb == "release" or (isinstance(answer, Task) and answer.finished):
+                    self.disown(call.task_id)
                 if not entry.follow(call, answer, self._clock, self._monotonic()):
                     self._entries.pop(call.task_id, None)
                 elif entry.acknowledge(call, answer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import RealtimeError, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
+from ..errors import LeaseHeld, RealtimeError, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
 from ..registry.transitions import is_unacknowledged, updated
 from ..task import Task
 from .calls import ENDS, Call, Waiting
@@ -91,7 +91,9 @@ class Entry:
         if call.verb == "acknowledge_cancel":
             return True
         ended = self.task.finished or is_unknown(self.task)
-        return call.verb == "heartbeat" and (ended or not isinstance(refusal, TaskAlreadyFinished | TaskNotFound))
+        return call.verb == "heartbeat" and (
+            ended or not isinstance(refusal, TaskAlreadyFinished | TaskNotFound | LeaseHeld)
+        )
 
 
 class Full(RegistryUnavailable):

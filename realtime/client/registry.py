@@ -105,10 +105,10 @@ class RemoteRegistry:
         except Full:
             raise RegistryUnavailable(f"{self.name}: so much waits to be sent that no more is taken.") from None
 
-    def beat(self, task_id: str, lease: float) -> None:
+    def beat(self, task_id: str, lease: float, holder: str, takeover: bool = False) -> None:
         """As `heartbeat`, without waiting for the answer: what is refused is raised at the next call for the task."""
         with contextlib.suppress(Full):  # all that waits is for a server that is away, and hears nobody
-            self._conflator.beat(task_id, lease)
+            self._conflator.beat(task_id, lease, holder)
 
     def acknowledge_cancel(self, task_id: str) -> Task:
         """Sent at once and not waited for: whoever says it has to stop."""
@@ -127,9 +127,14 @@ class RemoteRegistry:
         started: Task = self._do(Call("start", task_id, ()))
         return started
 
-    def heartbeat(self, task_id: str, lease: float) -> Task:
-        alive: Task = self._do(Call("heartbeat", task_id, (lease,)))
+    def heartbeat(self, task_id: str, lease: float, holder: str | None = None, takeover: bool = False) -> Task:
+        """What this client says of the task afterwards, it says as that holder, until it gives the task back."""
+        alive: Task = self._do(Call("heartbeat", task_id, (lease, holder, takeover)))
         return alive
+
+    def release(self, task_id: str, holder: str) -> Task:
+        released: Task = self._do(Call("release", task_id, (holder,)))
+        return released
 
     def retry(self, task_id: str, new_task_id: str | None = None) -> tuple[Task, bool]:
         follower: Task = self._do(Call("retry", task_id, (new_task_id,)))

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..errors import RealtimeError, RegistryUnavailable
 from ..registry.base import Registry
+from ..registry.conditional import When
 from .calls import Call
 from .transport import Request, Transport
 
@@ -78,7 +79,8 @@ class StoreTransport(Transport):
         if call.verb == "list":
             user_id, groups, limit, before, finished = call.args
             return self._registry.list(user_id=user_id, groups=groups, limit=limit, before=before, finished=finished)
-        return getattr(self._registry, call.verb)(call.task_id, *call.args)
+        held = self._registry if call.holder is None else When(self._registry, holder=call.holder)
+        return getattr(held, call.verb)(call.task_id, *call.args)
 
     def watched(self, task_id: str) -> bool | None:
         """Not known: the servers know who looks."""

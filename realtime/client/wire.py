@@ -12,6 +12,7 @@ from ..errors import (
     InvalidValue,
     KeyExpired,
     KeyInvalid,
+    LeaseHeld,
     LimitReached,
     RealtimeError,
     RegistryUnavailable,
@@ -77,6 +78,7 @@ _PROBLEMS: Final[dict[str, Callable[[str, Error], RealtimeError]]] = {
     "key_expired": lambda task_id, error: KeyExpired(error.message),
     "insufficient_scope": lambda task_id, error: InsufficientScope(error.message),
     "unavailable": lambda task_id, error: RegistryUnavailable(error.message),
+    "lease_held": lambda task_id, error: LeaseHeld(task_id),
     "limit": lambda task_id, error: LimitReached(error.message),
 }
 
@@ -112,7 +114,13 @@ _OPERATIONS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "append_output": lambda stream, data: {"op": "output", "stream": stream, "text": data.decode()},
     "start": lambda: {"op": "start"},
     "retry": lambda new_task_id: {"op": "retry", "new_task_id": new_task_id},
-    "heartbeat": lambda lease: {"op": "heartbeat", "lease": lease},
+    "heartbeat": lambda lease, holder, takeover: {
+        "op": "heartbeat",
+        "lease": lease,
+        "holder": holder,
+        "takeover": takeover or None,
+    },
+    "release": lambda holder: {"op": "heartbeat", "holder": holder, "release": True},
     "complete": lambda result: {"op": "complete", "result": _raw(result)},
     "fail": _fail,
     "cancel": lambda: {"op": "cancel", "done": True},
@@ -131,6 +139,8 @@ def operation_of(call: Call) -> bytes:
     operation = {
         name: value for name, value in _OPERATIONS[call.verb](*call.args).items() if value is not None or name in said
     }
+    if call.holder is not None:
+        operation["holder"] = call.holder
     return msgspec.json.encode({**operation, "task_id": call.task_id})
 
 

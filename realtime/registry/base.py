@@ -178,12 +178,13 @@ class Registry(Kinship):
         """
         return self._change(task_id, lambda task, now: transitions.stalled(task, since))
 
-    def heartbeat(self, task_id: str, lease: float) -> Task:
+    def heartbeat(self, task_id: str, lease: float, holder: str | None = None, takeover: bool = False) -> Task:
         """A sign of life of the worker, which promises the next within ``lease`` seconds: see `leases`.
 
-        Raises `TaskNotFound`, `TaskAlreadyFinished`.
+        With ``holder`` the task is that worker's from now on, and no other's while the lease runs, unless another takes
+        it over. Raises `TaskNotFound`, `TaskAlreadyFinished`, `LeaseHeld`.
         """
-        task = self._change(task_id, lambda task, now: transitions.leased(task, lease))
+        task = self._change(task_id, lambda task, now: transitions.leased(task, lease, holder, takeover))
         self._hear(task_id, lease)
         self.on_heartbeat()
         return task

@@ -1,4 +1,5 @@
-"""Changes on a condition: made only to the version that the writer knows, or to a task that nobody has asked to stop.
+"""Changes on a condition: made only to the version that the writer knows, to a task that nobody has asked to stop, or
+to one that no other worker holds.
 
 `When` stands in the place of a registry for one call of a lifecycle function. The condition is looked at in the step
 that makes the change, so nothing comes in between.
@@ -7,12 +8,21 @@ that makes the change, so nothing comes in between.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from ..errors import CancelRequested, PreconditionFailed, RealtimeError
+from ..errors import CancelRequested, LeaseHeld, PreconditionFailed, RealtimeError
 from ..task import Task
 from . import transitions
 from .base import Registry
 from .verbs import Verbs
+
+
+class Condition(NamedTuple):
+    """On what a change is made: see `When`."""
+
+    tags: frozenset[str] | None = None
+    unasked: bool = False
+    holder: str | None = None
 
 
 class When(Verbs):
@@ -20,23 +30,35 @@ class When(Verbs):
 
     ``tags`` are entity tags (`Task.etag`), of which the task must have one; None: any will do. With ``unasked`` a task
     that was asked to stop is not changed, but for that the request is acknowledged: the writer knows of it then. Raises
-    `PreconditionFailed` and `CancelRequested` besides.
+    `PreconditionFailed` and `CancelRequested` besides. With ``holder`` a task that another worker holds is not changed;
+    raises `LeaseHeld`.
     """
 
-    def __init__(self, registry: Registry, tags: frozenset[str] | None = None, *, unasked: bool = False) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        tags: frozenset[str] | None = None,
+        *,
+        unasked: bool = False,
+        holder: str | None = None,
+    ) -> None:
         self._registry = registry
         self._tags = tags
         self._unasked = unasked
+        self._holder = holder
+        self.get = registry.get
+        self.watched = registry.watched
+        self.follow = registry.follow
 
     def append_output(self, task_id: str, stream: str, data: bytes) -> int:
         """As `Registry.append_output`. Output moves no version: the condition is looked at before."""
         self._look(task_id)
         return self._registry.append_output(task_id, stream, data)
 
-    def heartbeat(self, task_id: str, lease: float) -> Task:
+    def heartbeat(self, task_id: str, lease: float, holder: str | None = None, takeover: bool = False) -> Task:
         """As `Registry.heartbeat`; the condition is looked at before."""
         self._look(task_id)
-        return self._registry.heartbeat(task_id, lease)
+        return self._registry.heartbeat(task_id, lease, holder, takeover)
 
     def _look(self, task_id: str) -> None:
         task = self._registry.get(task_id)
@@ -65,6 +87,8 @@ class When(Verbs):
     def _problem(self, task: Task) -> RealtimeError | None:
         if self._tags is not None and task.etag not in self._tags:
             return PreconditionFailed(task.task_id)
+        if self._holder is not None and transitions.is_held_from(task, self._holder):
+            return LeaseHeld(task.task_id)
         if self._unasked and task.cancel_requested is not None and not task.finished:
             return CancelRequested(task.task_id)
         return None

@@ -5,6 +5,11 @@ or an update. After half a lease without one the task shows as stalled; after a 
 ``worker_lost``, at the next sweep. A worker that comes back before that goes on as if nothing had been; one that comes
 later finds that its task has ended: nothing follows an end.
 
+Who promises may say who it is: the *holder*. Then the task is held by that one alone, and a second worker that got the
+same task is refused with `LeaseHeld` until the lease is over, unless it takes the task over. From then on the first one
+is fenced: its heartbeats, and what it writes as the holder that it is not any more (`conditional.When`), are refused.
+A worker that does not say who it is can give signs of life, and neither takes a task nor keeps it from others.
+
 In one process the monotonic clock counts, so that no step of the clock on the wall ends a task. Where nobody has looked
 for a while (the process or the store was stopped or out of reach), nobody could be heard either: then all leases begin
 anew.

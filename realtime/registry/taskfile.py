@@ -47,7 +47,7 @@ _SCHEMA: Final = (
         metadata BLOB NOT NULL, pace TEXT, started REAL, updated REAL NOT NULL, stalled REAL, cancel_requested REAL,
         output_size INTEGER NOT NULL, output_more INTEGER NOT NULL, lease REAL, acknowledged REAL,
         completed REAL, result BLOB, error TEXT, ended INTEGER, weight REAL, announced INTEGER, depth INTEGER,
-        origin TEXT, children TEXT, retried_by TEXT)""",
+        origin TEXT, children TEXT, retried_by TEXT, holder TEXT)""",
     """CREATE TABLE output (
         ord INTEGER NOT NULL, stream TEXT NOT NULL, start INTEGER NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (ord, stream, start))""",
@@ -55,7 +55,7 @@ _SCHEMA: Final = (
 #: Columns of ``tasks`` that files of an earlier schema lack, and get when they are opened.
 _ADDED: Final = (
     "acknowledged REAL", "weight REAL", "announced INTEGER", "depth INTEGER", "origin TEXT", "children TEXT",
-    "retried_by TEXT",
+    "retried_by TEXT", "holder TEXT",
 )  # fmt: skip
 _FIXED: Final = (
     "ord", "task_id", "user_id", "groups", "name", "created", "cancellable", "attempt", "retry_of", "parent_id",
@@ -64,7 +64,7 @@ _FIXED: Final = (
 _CHANGING: Final = (
     "status", "version", "message", "current", "total", "percent", "unit", "metadata", "pace", "started", "updated",
     "stalled", "cancel_requested", "output_size", "output_more", "lease", "acknowledged", "completed",
-    "result", "error", "children", "retried_by", "ended",
+    "result", "error", "children", "retried_by", "holder", "ended",
 )  # fmt: skip
 _SELECT: Final = f"SELECT {', '.join(_FIXED + _CHANGING)} FROM tasks ORDER BY ended, ord"  # NULL, not ended, first
 _INSERT: Final = (
@@ -114,7 +114,8 @@ def _changing(task: Task, ended: int | None) -> tuple[Any, ...]:
         info.started, task.updated, info.stalled, task.cancel_requested, task.output_size, task.output_more,
         info.lease, info.acknowledged, task.completed, task.result_json,
         None if task.error is None else task.error.encode().decode(),
-        None if task.children is None else msgspec.json.encode(task.children).decode(), info.kin.retried_by, ended,
+        None if task.children is None else msgspec.json.encode(task.children).decode(), info.kin.retried_by,
+        info.holder, ended,
     )  # fmt: skip
 
 
@@ -152,12 +153,12 @@ def _task(row: Sequence[Any], epoch: str) -> tuple[Task, int | None]:
         order, task_id, user_id, groups, name, created, cancellable, attempt, retry_of, parent_id,
         weight, announced, depth, origin, status, version, message, current, total, percent, unit, metadata, pace,
         started, updated, stalled, cancel_requested, output_size, output_more, lease, acknowledged, completed, result,
-        error, children, retried_by, ended,
+        error, children, retried_by, holder, ended,
     ) = row  # fmt: skip
     info = make_info(
         task_id, user_id, _groups.decode(groups), name, epoch, created, bool(cancellable), attempt, retry_of, parent_id,
         order, unit, metadata, started, stalled, lease, acknowledged,
-        kin_of(1.0 if weight is None else weight, announced, depth or 0, origin, retried_by),
+        kin_of(1.0 if weight is None else weight, announced, depth or 0, origin, retried_by), holder,
     )  # fmt: skip
     moved = TaskStatus(status)
     failure = None

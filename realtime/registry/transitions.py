@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from ..errors import InvalidValue, TaskAlreadyFinished
+from ..errors import InvalidValue, LeaseHeld, TaskAlreadyFinished
 from ..kin import Children, Kin
 from ..progress import MAX_NUMBER, SAMPLE_INTERVAL, Pace, percent_of, sampled
 from ..task import (
@@ -230,16 +230,39 @@ def stalled(task: Task, since: float) -> Task:
     return following(task, info=changed_info(task, stalled=since))
 
 
-def leased(task: Task, lease: float) -> Task:
+def leased(task: Task, lease: float, holder: str | None = None, takeover: bool = False) -> Task:
     """The record after a worker has promised a sign of life every ``lease`` seconds; the same one if that is no news.
 
-    It is one itself, so that a stalled task is not any more. Raises `TaskAlreadyFinished`.
+    It is one itself, so that a stalled task is not any more. What one ``holder`` has is no other's unless it takes it
+    over; a worker that does not say who it is leaves it to whom it belongs. Raises `TaskAlreadyFinished`, `LeaseHeld`.
     """
     if task.finished:
         raise TaskAlreadyFinished(task.task_id, task.status)
-    if task.info.lease == lease and task.info.stalled is None:
+    info = task.info
+    if holder is None:
+        holder = info.holder
+    elif not takeover and is_held_from(task, holder):
+        raise LeaseHeld(task.task_id)
+    if info.lease == lease and info.stalled is None and info.holder == holder:
         return task
-    return following(task, info=changed_info(task, lease=lease))
+    return following(task, info=replace(changed_info(task, lease=lease), holder=holder))
+
+
+def is_held_from(task: Task, holder: str) -> bool:
+    """Whether another worker than ``holder`` holds the task."""
+    return task.info.holder not in (None, holder) and not task.finished
+
+
+def released(task: Task, holder: str) -> Task:
+    """The record after its holder has given the task, and its lease, out of its hands: somebody else goes on with it.
+
+    The same one if it is not ``holder`` that has it. Raises `TaskAlreadyFinished`.
+    """
+    if task.finished:
+        raise TaskAlreadyFinished(task.task_id, task.status)
+    if task.info.holder != holder:
+        return task
+    return following(task, info=replace(changed_info(task), lease=None, holder=None))
 
 
 def written(task: Task, size: int) -> Task:
@@ -278,4 +301,5 @@ def changed_info(
         info.lease if lease is None else lease,
         info.acknowledged if acknowledged is None else acknowledged,
         info.kin if kin is None else kin,
+        info.holder,
     )  # fmt: skip

@@ -58,6 +58,13 @@ class Verbs(ABC):
         """
         return self._change(task_id, transitions.acknowledged)
 
+    def release(self, task_id: str, holder: str) -> Task:
+        """End the lease of ``holder``, if it is its own: somebody else goes on with the task, whenever that is.
+
+        Raises `TaskNotFound`, `TaskAlreadyFinished`.
+        """
+        return self._change(task_id, lambda task, now: transitions.released(task, holder))
+
     def cancel(self, task_id: str) -> Task:
         """End as cancelled: the worker's answer. Raises `TaskNotFound`, `TaskAlreadyFinished`."""
         return self._change(task_id, lambda task, now: transitions.ended(task, now, CANCELLED))

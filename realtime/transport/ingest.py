@@ -14,7 +14,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -36,12 +36,13 @@ from ..errors import (
 from ..keys import Keys, WorkerGrant
 from ..operations import NOBODY, Operations
 from ..registry.base import Registry
-from ..registry.conditional import When
+from ..registry.conditional import Condition, When
 from ..registry.kinship import no_parent
 from ..task import NewTask, Task
 from . import answers
 from .answers import bearer, json
 from .idempotency import Answer, Idempotency, Memory, SharedIdempotency
+from .receipts import asked, minimal, preferring, shown, wants_minimal
 from .requests import (
     MAX_BODY,
     OPERATIONS,
@@ -66,7 +67,6 @@ log = logging.getLogger("realtime")
 
 #: What an operation comes to: a status, and what it is about (a task, or where a stream ends).
 _Outcome = tuple[int, Task | dict[str, Any]]
-_MINIMAL: Final = "return=minimal"
 
 
 class Ingest:
@@ -129,7 +129,7 @@ class Ingest:
     def retry(self, task_id: str) -> Response:
         def retry(grant: WorkerGrant) -> Response:
             grant.need("create")  # before the body is read
-            made = self._perform(grant, task_id, self._read(RetryRequest), None, False)
+            made = self._perform(grant, task_id, self._read(RetryRequest), Condition())
             return self._created(*made, request.path.removesuffix(f"/{task_id}/retry"))
 
         return self._once(retry)
@@ -149,7 +149,8 @@ class Ingest:
             if "If-Match" in request.headers and not request.if_match.star_tag:
                 tags = frozenset(f'"{tag}"' for tag in request.if_match.as_set())
             unasked = _flag("stop_on_cancel", request.args.get("stop_on_cancel", ""))
-            return _shown(*self._perform(grant, task_id, self._read(kind), tags, unasked))
+            holder = request.args.get("holder")
+            return shown(*self._perform(grant, task_id, self._read(kind), Condition(tags, unasked, holder)))
 
         return self._once(change)
 
@@ -175,14 +176,12 @@ class Ingest:
         return (201 if new else 200), task
 
     def _created(self, status: int, task: Task | dict[str, Any], tasks: str) -> Response:
-        response = _shown(status, task)
+        response = shown(status, task)
         if isinstance(task, Task):
             response.headers["Location"] = f"{request.script_root}{tasks}/{quote(task.task_id, safe=':')}"
         return response
 
-    def _perform(
-        self, grant: WorkerGrant, task_id: str, given: Any, tags: frozenset[str] | None, unasked: bool
-    ) -> _Outcome:
+    def _perform(self, grant: WorkerGrant, task_id: str, given: Any, condition: Condition) -> _Outcome:
         """Do what is asked of a task that is there."""
         asks = isinstance(given, CancelRequest) and not given.done
         grant.need("create" if isinstance(given, RetryRequest) else "control" if asks else "report")
@@ -196,9 +195,14 @@ class Ingest:
                 raise TaskNotFound(task_id)
         operations = self._operations
         # To be asked to stop keeps nobody from saying how it ended.
-        unasked = unasked and isinstance(given, UpdateRequest | StartRequest | OutputRequest | HeartbeatRequest)
-        if tags is not None or unasked:
-            when: Any = When(self._registry, tags, unasked=unasked)
+        unasked = condition.unasked and isinstance(
+            given, UpdateRequest | StartRequest | OutputRequest | HeartbeatRequest
+        )
+        holder = None if condition.holder is None else values.holder(condition.holder)
+        if isinstance(given, HeartbeatRequest):  # says it itself, and may take over
+            holder, given = None, msgspec.structs.replace(given, holder=given.holder or holder)
+        if condition.tags is not None or unasked or holder is not None:
+            when: Any = When(self._registry, condition.tags, unasked=unasked, holder=holder)
             operations = Operations(when, self._config, _nobody)
         match given:
             case UpdateRequest():
@@ -212,10 +216,17 @@ class Ingest:
                 stream = given.stream or "output"
                 end = operations.append_output(task_id, given.text, stream=stream)
                 task = self._registry.get(task_id)
-                asked = None if task is None else _asked(task)
-                return 200, {"task_id": task_id, "stream": stream, "end": end, "cancel_requested_at": asked}
+                when_asked = None if task is None else asked(task)
+                return 200, {"task_id": task_id, "stream": stream, "end": end, "cancel_requested_at": when_asked}
+            case HeartbeatRequest(release=True):
+                if given.holder is None:
+                    raise InvalidValue("holder", "is needed to give a task back")
+                return 200, operations.registry.release(task_id, given.holder)
             case HeartbeatRequest():
-                return 200, operations.heartbeat_task(task_id, 30.0 if given.lease is None else given.lease)
+                return 200, operations.heartbeat_task(
+                    task_id, 30.0 if given.lease is None else given.lease, holder=given.holder,
+                    takeover=bool(given.takeover),
+                )  # fmt: skip
             case CompleteRequest():
                 return 200, operations.complete_task(task_id, given.result)
             case FailRequest():
@@ -229,7 +240,7 @@ class Ingest:
             case AcknowledgeCancelRequest():
                 return 200, operations.acknowledge_cancel(task_id)
             case RetryRequest():
-                if tags is not None:
+                if condition.tags is not None:
                     raise InvalidValue("if_match", "a retry takes none: a task is tried again once in any case")
                 new_id = None if given.new_task_id is None else values.task_id(given.new_task_id, "new_task_id")
                 task, is_new = self._registry.retry(task_id, new_id)
@@ -257,13 +268,13 @@ class Ingest:
             except Exception:
                 log.exception("An operation of a batch failed.")
                 results.append({"status": 500, "error": answers.FAILED})
-        room = 0 if _wants_minimal() else MAX_SNAPSHOTS
+        room = 0 if wants_minimal() else MAX_SNAPSHOTS
         for result in results:
             if "task" in result:
                 whole = result["task"].encode() if room > 0 else b""
                 room -= len(whole)
-                result["task"] = msgspec.Raw(whole) if whole and room >= 0 else _minimal(result["task"])
-        return _preferring(json({"results": results}))
+                result["task"] = msgspec.Raw(whole) if whole and room >= 0 else minimal(result["task"])
+        return preferring(json({"results": results}))
 
     def _told(self, what: Task | dict[str, Any]) -> dict[str, Any]:
         if not isinstance(what, Task):
@@ -290,7 +301,9 @@ class Ingest:
         if not isinstance(unasked, bool):
             raise InvalidType("stop_on_cancel", "true or false is needed")
         tags = None if tag is None or tag == "*" else frozenset((f'"{tag.strip(chr(34))}"',))
-        return self._perform(grant, values.task_id(task_id), convert(fields, kind), tags, unasked)
+        holder = None if kind is HeartbeatRequest else fields.pop("holder", None)
+        condition = Condition(tags, unasked, holder)
+        return self._perform(grant, values.task_id(task_id), convert(fields, kind), condition)
 
     # Once.
 
@@ -350,37 +363,3 @@ def _flag(name: str, text: str) -> bool:
     if flag is None:
         raise InvalidValue(name, f"{text[:40]!a}; it may be 1 or 0")
     return flag
-
-
-def _wants_minimal() -> bool:
-    prefer = request.headers.get("Prefer", "")
-    return any(part.strip().lower() == _MINIMAL for part in prefer.replace(";", ",").split(","))
-
-
-def _preferring(response: Response) -> Response:
-    if _wants_minimal():
-        response.headers["Preference-Applied"] = _MINIMAL
-    return response
-
-
-def _shown(status: int, what: Task | dict[str, Any]) -> Response:
-    if isinstance(what, Task):
-        response = _preferring(json(_minimal(what))) if _wants_minimal() else answers.snapshot(what)
-        response.headers["ETag"] = what.etag
-    else:
-        response = json(what)
-    response.status_code = status
-    return response
-
-
-def _minimal(task: Task) -> dict[str, Any]:
-    return {
-        "task_id": task.task_id, "epoch": task.epoch, "version": task.version, "status": task.status,
-        "output_size": task.output_size, "cancel_requested_at": _asked(task),
-    }  # fmt: skip
-
-
-def _asked(task: Task) -> str | None:
-    """When the task was asked to stop, as the wire has it."""
-    when = task.cancel_requested_at
-    return None if when is None else when.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -51,7 +51,7 @@ class _Operation(NamedTuple):
     metrics: bool = False
 
 
-_ONE: Final = ("if-match", "idempotency-key", "prefer")
+_ONE: Final = ("if-match", "idempotency-key", "prefer", "holder")
 _STOPPABLE: Final = (*_ONE, "stop_on_cancel")
 
 _ALL: Final = (
@@ -93,8 +93,8 @@ _ERRORS: Final = {
     401: "No key, or one that is not good.",
     403: "The key has not the scope that this needs; or a page of another origin asks.",
     404: "No such task, or not one that the key reaches.",
-    409: "The id is taken, the task has ended, it was asked to stop (`cancel_requested`), or the first request with "
-    "this Idempotency-Key is under way.",
+    409: "The id is taken, the task has ended, it was asked to stop (`cancel_requested`), another worker holds it "
+    "(`lease_held`), or the first request with this Idempotency-Key is under way.",
     411: "The body has no Content-Length.",
     412: "The task is at another version.",
     413: "The body is too long.",
@@ -117,7 +117,7 @@ def document(config: Config, server: str) -> dict[str, Any]:
     _bound(schemas, config)
     schemas["BatchRequest"]["properties"]["operations"]["items"] = {
         "description": f"What to do (`op`: {', '.join(OPERATIONS)}), the `task_id`, and what it takes by itself; also "
-        "`if_match` and `stop_on_cancel`. A wrong one is told in its result.",
+        "`if_match`, `stop_on_cancel` and `holder`. A wrong one is told in its result.",
         "type": "object",
         "examples": [{"op": "update", "task_id": "a", "percent": 40}],
     }
@@ -265,6 +265,10 @@ _PARAMETERS: Final = {
     "stop_on_cancel": _parameter(
         "query", "stop_on_cancel", "409 once somebody has asked the task to stop.",
         {"enum": ["0", "1", "true", "false"]},
+    ),
+    "holder": _parameter(
+        "query", "holder", "409 (`lease_held`) if another holds the task by its lease.",
+        {"type": "string", "minLength": 1, "maxLength": 64},
     ),
     "if-match": _parameter(
         "header", "If-Match", "Only if the task is at this version (its ETag); `*`: any.", {"type": "string"}

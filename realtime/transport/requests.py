@@ -41,6 +41,7 @@ _Weight = Meta(ge=0, le=MAX_WEIGHT)
 Number = Annotated[int, _Finite] | Annotated[float, _Finite]
 Total = Annotated[int, _Positive] | Annotated[float, _Positive]
 Lease = Annotated[int, _Lease] | Annotated[float, _Lease]
+Holder = Annotated[str, Meta(min_length=1, max_length=64)]
 Percent = Annotated[int, _Percent] | Annotated[float, _Percent]
 Weight = Annotated[int, _Weight] | Annotated[float, _Weight]
 Unit = Annotated[str, Meta(max_length=MAX_UNIT)]
@@ -101,9 +102,16 @@ class OutputRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HeartbeatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The task's worker is alive, and is heard of again within ``lease`` seconds; else the task fails."""
+    """The task's worker is alive, and is heard of again within ``lease`` seconds; else the task fails.
+
+    ``holder`` says which worker that is: while its lease runs, others are refused with 409 ``lease_held``, unless with
+    ``takeover``. With ``release`` it gives the task back, and its lease ends.
+    """
 
     lease: Lease | None = None
+    holder: Holder | None = None
+    takeover: bool | None = None
+    release: bool | None = None
 
 
 class CompleteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -160,7 +168,7 @@ TEXT: Final = "text/plain"
 #: Fields of a form that are read as JSON, as numbers and as true or false; all others are text.
 _OBJECTS: Final = frozenset(("metadata", "details"))
 _NUMBERS: Final = frozenset(("percent", "current", "total", "advance", "lease", "weight", "children"))
-_FLAGS: Final = frozenset(("cancellable", "exist_ok", "retryable", "done"))
+_FLAGS: Final = frozenset(("cancellable", "exist_ok", "retryable", "done", "takeover", "release"))
 
 
 def body(request: Request, kind: type[_T], max_bytes: int, *, forms: bool = True) -> _T:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from realtime import keys
+from realtime.client import Client
+from realtime.errors import LeaseHeld
 from realtime.registry.redis import RedisRegistry
 from support import remote
 from support.process import StartServer
@@ -48,6 +50,34 @@ client.close()
 """
 
 
+#: The same with a lease that it does not sleep through, and with what its block's words come to.
+LEASED = """
+import sys
+from realtime.client import Client
+from realtime.errors import LeaseHeld
+
+def work():
+    try:
+        with client.progress(user_id="ada", task_id="held", message="waiting") as task:
+            print("in the block", flush=True)
+            sys.stdin.readline()
+            while True:
+                task.update("speaking")
+                client.flush()
+    except LeaseHeld:
+        print("LeaseHeld")
+
+client = Client(sys.argv[1], sys.argv[2] or None, lease=20)
+work()
+try:
+    with client.task("held"):
+        pass
+except LeaseHeld:
+    print("LeaseHeld")
+client.close()
+"""
+
+
 class Place:
     """Where workers report: the server's pages, and the arguments that bring a worker there."""
 
@@ -56,9 +86,9 @@ class Place:
         self.url = url
         self.key = key
 
-    def work(self) -> subprocess.Popen[str]:
+    def work(self, worker: str = WORKER) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", WORKER, self.url, self.key], env={**os.environ, **remote.environment()},
+            [sys.executable, "-c", worker, self.url, self.key], env={**os.environ, **remote.environment()},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -157,6 +187,28 @@ def test_a_worker_that_was_stopped_for_too_long_is_refused(place: Place) -> None
         assert out.split() == ["failed"] * 3
         assert worker.returncode == 0
         assert viewer.tasks["held"] == end
+
+
+def test_a_worker_that_is_replaced_while_it_is_stopped_is_fenced(place: Place) -> None:
+    """Within its lease another takes its task over; when it wakes up, nothing of what it says is taken."""
+    with watching(place.server.url, "ada") as viewer, Client(place.url, place.key or None, lease=20) as client:
+        worker = place.work(LEASED)
+        try:
+            wait_for_block(worker)
+            worker.send_signal(signal.SIGSTOP)
+            with pytest.raises(LeaseHeld), client.task("held"):
+                pytest.fail("the block was entered")
+            with client.task("held", takeover=True) as task:
+                task.update("in its place")
+                worker.send_signal(signal.SIGCONT)
+                out, _ = worker.communicate("go on\n", timeout=PATIENCE)
+                assert client.get_task_status("held").message == "in its place"  # type: ignore[union-attr]
+        finally:
+            worker.kill()
+            worker.communicate()
+        assert out.split() == ["LeaseHeld"] * 2
+        assert viewer.wait_for_task("held", status="completed")["result"] is None
+        assert "speaking" not in [payload["progress"]["message"] for _, payload in viewer.heard_of("held")]
 
 
 def test_a_command_whose_program_is_killed_is_lost(served: Place) -> None:

@@ -27,6 +27,9 @@ class History:
         #: How often each task was advanced by one: as was answered, and as may have been done without an answer.
         self._advanced: Counter[str] = Counter()
         self._perhaps_advanced: Counter[str] = Counter()
+        #: Who has written each version of a task as its holder, and who holds it from which version on.
+        self._writers: dict[str, dict[int, str]] = {}
+        self._holders: dict[str, dict[int, str]] = {}
         #: How a task may have ended whose writer has had no answer; and those that may have been created so.
         self._perhaps_ended: dict[str, str] = {}
         self._perhaps_created: set[str] = set()
@@ -35,6 +38,27 @@ class History:
         """A change was made, and this is what its writer got back."""
         with self._lock:
             self._acknowledged.setdefault(snapshot["task_id"], []).append(snapshot)
+
+    def taken(self, snapshot: Snapshot, holder: str) -> None:
+        """A worker holds the task from this state on."""
+        self.acknowledged(snapshot)
+        with self._lock:
+            self._holders.setdefault(snapshot["task_id"], {})[snapshot["version"]] = holder
+
+    def written(self, snapshot: Snapshot, holder: str) -> None:
+        """A change was made by a worker that held the task, as far as it knew."""
+        self.acknowledged(snapshot)
+        with self._lock:
+            self._writers.setdefault(snapshot["task_id"], {})[snapshot["version"]] = holder
+
+    def _fenced(self) -> None:
+        """Raise AssertionError if anything was written by another than who held the task then."""
+        for task_id, holders in self._holders.items():
+            writers, holder = self._writers.get(task_id, {}), None
+            for version in sorted({*holders, *writers}):
+                holder = holders.get(version, holder)
+                writer = writers.get(version, holder)
+                assert writer == holder, f"{task_id} was written by {writer}, and {holder} had it"
 
     def advanced(self, snapshot: Snapshot) -> None:
         """The same, of a change that has added one to the task's current value."""
@@ -126,7 +150,8 @@ class History:
             return max(self._acknowledged[task_id], key=lambda snapshot: int(snapshot["version"]))
 
     def check(self, complete: Mapping[str, Iterable[str]]) -> None:
-        """Raise AssertionError unless versions grew, ends stayed, nobody saw another's, and everybody ended right.
+        """Raise AssertionError unless versions grew, ends stayed, nobody wrote or saw what was another's, and everybody
+        ended right.
 
         ``complete`` names the viewers that stayed to the end, and the tasks each of them must have seen end.
         """
@@ -135,6 +160,7 @@ class History:
             assert len(set(versions)) == len(versions), f"{task_id}: a version was given twice"
             ends = {snapshot["status"] for snapshot in snapshots} & set(ENDS)
             assert len(ends) <= 1, f"{task_id} ended as {ends}"
+        self._fenced()
         known = {
             (task_id, snapshot["version"]): snapshot
             for task_id, snapshots in self._acknowledged.items()

@@ -157,11 +157,13 @@ class WorkerServer:
     def _do(self, operation: dict[str, Any]) -> dict[str, Any]:
         self.done.append(dict(operation))
         op, task_id = operation.pop("op"), operation.pop("task_id")
+        holder = None if op == "heartbeat" else operation.pop("holder", None)
+        operations = self.operations if holder is None else self.operations.holding(holder)
         try:
             if op == "output":
-                end = self.operations.append_output(task_id, operation["text"], stream=operation["stream"])
+                end = operations.append_output(task_id, operation["text"], stream=operation["stream"])
                 return {"status": 200, "output": {"task_id": task_id, "stream": operation["stream"], "end": end}}
-            task = _FUNCTIONS[op](self.operations, task_id, operation)
+            task = _FUNCTIONS[op](operations, task_id, operation)
         except RealtimeError as error:
             return {"status": error.http_status, "error": _error(error)}
         more = {} if self.watched is None else {"watched": self.watched}
@@ -176,7 +178,13 @@ def _create(operations: Operations, task_id: str, given: dict[str, Any]) -> Any:
 _FUNCTIONS: dict[str, Any] = {
     "create": _create,
     "update": lambda operations, task_id, given: operations.update_task_progress(task_id, **given),
-    "heartbeat": lambda operations, task_id, given: operations.heartbeat_task(task_id, given["lease"]),
+    "heartbeat": lambda operations, task_id, given: (
+        operations.registry.release(task_id, given["holder"])
+        if given.get("release")
+        else operations.heartbeat_task(
+            task_id, given["lease"], holder=given.get("holder"), takeover=given.get("takeover", False)
+        )
+    ),
     "acknowledge_cancel": lambda operations, task_id, given: operations.acknowledge_cancel(task_id),
     "start": lambda operations, task_id, given: operations.start_task(task_id),
     "complete": lambda operations, task_id, given: operations.complete_task(task_id, given.get("result")),

@@ -21,6 +21,7 @@ from realtime.errors import (
     ConfigError,
     InvalidValue,
     KeyInvalid,
+    LeaseHeld,
     RealtimeError,
     RegistryUnavailable,
     TaskAlreadyFinished,
@@ -234,6 +235,64 @@ def test_a_block_is_held_from_its_first_line_on(client: Client, server: WorkerSe
         assert [(beat["task_id"], beat["lease"]) for beat in server.of("heartbeat")] == [("t", 30.0)]
     for _ in client.track([1], user_id="ada", task_id="u"):
         assert server.of("heartbeat")[-1]["task_id"] == "u"
+
+
+def test_what_a_block_holds_no_other_worker_enters(client: Client, server: WorkerServer) -> None:
+    """A second one that got the same task is refused; one that takes it over fences the first one out of its block."""
+    with Client(server.url, KEY, timeout=LONG) as other:
+        with client.progress(user_id="ada", task_id="t") as task:
+            with pytest.raises(LeaseHeld), other.task("t"):
+                pytest.fail("the block was entered")
+            task.update("mine")
+            client.flush()
+            with other.task("t", takeover=True) as taken:
+                taken.update("theirs")
+                other.flush()
+                with contextlib.suppress(LeaseHeld):  # at the latest by the answer to it
+                    task.update("mine?")
+                client.flush()
+                with pytest.raises(LeaseHeld):
+                    task.complete("mine?")
+                assert stored(server, "t").message == "theirs"
+                with contextlib.suppress(LeaseHeld):
+                    task.write("mine?")
+                client.flush()
+                with pytest.raises(LeaseHeld):
+                    task.update("mine?")
+        assert stored(server, "t").status is TaskStatus.COMPLETED
+    assert stored(server, "t").result is None
+    assert output(server, "t") == ""
+
+
+def test_a_block_that_is_passed_through_gives_its_task_back(client: Client, server: WorkerServer) -> None:
+    """Whoever goes on with it may enter at once, however long it took."""
+    task_id = client.create_task("t", "ada").task_id
+    with contextlib.suppress(ZeroDivisionError), client.task(task_id, passthrough=(ZeroDivisionError,)):
+        assert stored(server, "t").info.lease == 30.0
+        raise ZeroDivisionError
+    assert (stored(server, "t").info.lease, stored(server, "t").info.holder) == (None, None)
+    client.update_task_progress("t", "between")
+    with Client(server.url, KEY, timeout=LONG) as other, other.task(task_id):
+        pass
+    assert stored(server, "t").status is TaskStatus.COMPLETED
+
+
+def test_a_worker_says_who_it_is(client: Client, server: WorkerServer) -> None:
+    """By itself, where it has no block: what it says of the task from then on is said as that one."""
+    client.create_task("t", "ada")
+    client.heartbeat_task("t", holder="me")
+    server.operations.heartbeat_task("t", holder="another", takeover=True)
+    client.update_task_progress("t", "mine?")
+    client.flush()
+    with pytest.raises(LeaseHeld):
+        client.update_task_progress("t", "mine?")
+    with pytest.raises(LeaseHeld):
+        client.heartbeat_task("t", holder="me")
+    assert client.heartbeat_task("t", holder="me", takeover=True).task_id == "t"
+    client.complete_task("t")
+    for wrong in ("", "x" * 65, 7):
+        with pytest.raises(InvalidValue, match="holder"):
+            client.heartbeat_task("t", holder=wrong)  # type: ignore[arg-type]
 
 
 def test_without_a_lease_nothing_is_held(server: WorkerServer) -> None:

@@ -14,8 +14,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from realtime.client.calls import ENDS, Call
 from realtime.client.conflator import QUIET, Conflator
 from realtime.client.entry import Full
-from realtime.errors import InvalidValue, RealtimeError, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
+from realtime.errors import (
+    InvalidValue,
+    LeaseHeld,
+    RealtimeError,
+    RegistryUnavailable,
+    TaskAlreadyFinished,
+    TaskNotFound,
+)
 from realtime.registry import transitions
+from realtime.registry.conditional import When
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import CANCELLED, COMPLETED, FAILED, NewTask, Task, TaskFailure, TaskStatus
 from support.clock import Clock
@@ -50,7 +58,8 @@ class Server:
         try:
             if call.verb == "create":
                 return self.registry.create(call.args[0], exist_ok=call.args[1])[0]
-            return getattr(self.registry, call.verb)(call.task_id, *call.args)
+            held = self.registry if call.holder is None else When(self.registry, holder=call.holder)
+            return getattr(held, call.verb)(call.task_id, *call.args)
         except RealtimeError as error:
             return error
 
@@ -246,13 +255,13 @@ def test_one_heartbeat_of_a_task_waits_at_a_time(server: Server) -> None:
     """A server that is away does not find hundreds of them; the next follows the answer."""
     server.create()
     for _ in range(3):
-        server.conflator.beat("t", 30.0)
+        server.conflator.beat("t", 30.0, "me")
         server.clock.go(INTERVAL)
         server.collect()
-    assert [(call.verb, call.args) for call in server.under_way] == [("heartbeat", (30.0,))]
+    assert [(call.verb, call.args) for call in server.under_way] == [("heartbeat", (30.0, "me", False))]
     server.answer()
-    server.conflator.beat("t", 30.0)
-    server.conflator.beat("t", 30.0)
+    server.conflator.beat("t", 30.0, "me")
+    server.conflator.beat("t", 30.0, "me")
     server.settle()
     assert [call.verb for call in server.made] == ["create", "heartbeat", "heartbeat"]
 
@@ -262,7 +271,7 @@ def test_a_heartbeat_rides_with_what_waits(server: Server) -> None:
     server.create()
     server.clock.go(INTERVAL)
     server.update(advance=1)
-    server.conflator.beat("t", 30.0)
+    server.conflator.beat("t", 30.0, "me")
     server.update(advance=1)
     server.collect()
     assert [call.verb for call in server.under_way] == ["update", "heartbeat", "update"]
@@ -272,7 +281,7 @@ def test_a_heartbeat_that_is_refused_tells_the_next_call(server: Server) -> None
     """Whoever was lost hears of it at its next word."""
     server.create()
     server.registry.complete("t", None)
-    server.conflator.beat("t", 30.0)
+    server.conflator.beat("t", 30.0, "me")
     server.settle()
     with pytest.raises(TaskAlreadyFinished):
         server.update(advance=1)
@@ -282,19 +291,19 @@ def test_the_heartbeat_of_a_block_acknowledges_a_request_to_stop(server: Server)
     """At once, and once, when it is answered with one; a heartbeat that somebody waits for is theirs to answer."""
     server.create()
     server.registry.request_cancel("t")
-    asked = Call("heartbeat", "t", (30.0,))
+    asked = Call("heartbeat", "t", (30.0, None, False))
     asked.claimed = True
     server.conflator.put(asked)
     server.settle()
     assert asked.value().cancel_acknowledged_at is None
-    server.conflator.beat("t", 30.0)
+    server.conflator.beat("t", 30.0, "me")
     server.clock.go(INTERVAL)
     server.collect()
     server.answer()
     assert server.collect() is None  # no time has passed
     assert [call.verb for call in server.under_way] == ["acknowledge_cancel"]
     server.settle()
-    server.conflator.beat("t", 30.0)
+    server.conflator.beat("t", 30.0, "me")
     server.settle()
     assert [call.verb for call in server.made[1:]] == ["heartbeat", "heartbeat", "acknowledge_cancel", "heartbeat"]
     assert server.registry.get("t").cancel_acknowledged_at is not None  # type: ignore[union-attr]
@@ -312,15 +321,44 @@ def test_an_acknowledgement_that_is_refused_is_nobodys_error(server: Server) -> 
     assert server.registry.get("t").message == "goes on"  # type: ignore[union-attr]
 
 
+def test_what_is_said_of_a_held_task_is_said_by_its_holder(server: Server) -> None:
+    """From the confirmed heartbeat on, even if the task is forgotten meanwhile; until it ends, or is held no more."""
+    server.create()
+    server.update(message="anybody's")
+    server.conflator.beat("t", 30.0, "me")
+    server.settle()
+    server.update(message="mine")
+    server.conflator.write("t", "output", b"mine")
+    server.settle()
+    server.registry.heartbeat("t", 30.0, "another", True)
+    end = server.end("complete", "t", None)
+    server.settle()
+    assert isinstance(end.answer, LeaseHeld)
+    assert not server.conflator._entries
+    server.update(message="mine?")
+    server.settle()
+    assert server.registry.get("t").message == "mine"  # type: ignore[union-attr]
+    server.conflator.disown("t")
+    server.update(message="anybody's")
+    server.settle()
+    assert [call.holder for call in server.made] == [None, None, None, "me", "me", "me", "me", None]
+    server.registry.heartbeat("t", 30.0, "me", True)
+    server.conflator.beat("t", 30.0, "me")
+    server.settle()
+    server.end("complete", "t", None)
+    server.settle()
+    assert not server.conflator._holders
+
+
 def test_a_heartbeat_after_an_end_is_nobodys_error(server: Server) -> None:
     """The heart may beat once more while the end is on its way, before it and behind it; nothing stays of the task."""
     server.create()
     server.clock.go(INTERVAL)
-    server.conflator.beat("t", 30.0)
+    server.conflator.beat("t", 30.0, "me")
     server.collect()
     server.registry.complete("t", None)  # by another
     end = server.end("complete", "t", None)
-    server.conflator.beat("t", 30.0)
+    server.conflator.beat("t", 30.0, "me")
     server.settle()
     assert end.value().finished
     assert [call.verb for call in server.made] == ["create", "heartbeat", "complete"]
@@ -331,7 +369,7 @@ def test_a_heartbeat_after_an_end_is_nobodys_error(server: Server) -> None:
 def test_a_server_that_knows_no_heartbeats_is_no_error_of_the_next_call(server: Server) -> None:
     """A task is reported to it as before."""
     server.create()
-    server.conflator.beat("t", 30.0)
+    server.conflator.beat("t", 30.0, "me")
     server.clock.go(INTERVAL)
     server.collect()
     server.conflator.answered(server.under_way.popleft(), InvalidValue("op", "there is no such operation"))
@@ -346,8 +384,8 @@ def test_there_may_be_no_room_for_a_heartbeat() -> None:
     server.create()
     server.update(message="waits")
     with pytest.raises(Full):
-        server.conflator.beat("u", 30.0)
-    server.conflator.beat("t", 30.0)
+        server.conflator.beat("u", 30.0, "me")
+    server.conflator.beat("t", 30.0, "me")
     server.settle()
     assert server.made[-1].verb == "heartbeat"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from realtime.client import Client
-from realtime.errors import ConfigError, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
+from realtime.errors import ConfigError, LeaseHeld, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
 from realtime.registry.redis import RedisRegistry
 from realtime.task import Task, TaskStatus
 from support.stores import StoreServer, shared_server
@@ -42,6 +42,21 @@ def registry(url: str) -> Iterator[RedisRegistry]:
     registry = RedisRegistry(url, timeout=10.0)
     yield registry
     registry.close()
+
+
+def test_a_worker_that_is_taken_over_writes_nothing_more(client: Client, registry: RedisRegistry) -> None:
+    """At the store itself, too: update, output and end of its block are refused."""
+    with client.progress(user_id="ada", task_id="t") as task:
+        task.update("mine")
+        client.flush()
+        registry.heartbeat("t", 30.0, "another", takeover=True)
+        client._conflator._entries["t"].heard = float("-inf")  # as after a quiet time
+        with pytest.raises(LeaseHeld):
+            task.update("mine?")
+        with pytest.raises(LeaseHeld):
+            task.write("mine?")
+    assert (stored(registry, "t").message, stored(registry, "t").finished) == ("mine", False)
+    assert registry.output_ends("t") == {}
 
 
 def stored(registry: RedisRegistry, task_id: str) -> Task:

@@ -14,6 +14,7 @@ from realtime.config import Config
 from realtime.errors import (
     InvalidType,
     InvalidValue,
+    LeaseHeld,
     RegistryUnavailable,
     TaskAlreadyFinished,
     TaskCancelled,
@@ -22,6 +23,7 @@ from realtime.errors import (
     TaskNotFound,
 )
 from realtime.handle import ABANDONED, SERVER_STOPPED, Handle, track
+from realtime.heart import Heart
 from realtime.operations import NOBODY, Operations
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import Task, TaskStatus
@@ -125,6 +127,47 @@ def test_a_block_acknowledges_nothing_that_is_for_another_task(task: Handle) -> 
         task.update("mine?")
     assert task.snapshot.cancel_requested_at is not None
     assert task.snapshot.cancel_acknowledged_at is None
+
+
+def held(operations: Operations, task_id: str) -> Handle:
+    """The handle of a task that is held by a lease, as in a store that processes share."""
+    registry = operations.registry
+    working = Operations(registry, Config(), lambda: None)
+    working.heart = Heart(registry.heartbeat, 30.0, give_back=registry.release)
+    return Handle(working, task_id)
+
+
+def test_a_block_that_was_taken_over_changes_nothing_more(operations: Operations, task: Handle) -> None:
+    """Not even by its end; what its job says raises `LeaseHeld`."""
+    with held(operations, "t") as mine:
+        mine.update("mine")
+        operations.heartbeat_task("t", holder="another", takeover=True)
+        for say in (mine.advance, mine.complete, mine.cancel, lambda: mine.fail("no"), lambda: mine.write("line")):
+            with pytest.raises(LeaseHeld):
+                say()
+    assert (task.snapshot.status, task.snapshot.message) == (PROCESSING, "mine")
+    with pytest.raises(LeaseHeld), held(operations, "t"):
+        pytest.fail("the block was entered")
+    mine.update("outside of a block, in nobody's name")
+
+
+def test_a_job_that_fails_in_a_block_that_was_taken_over_fails_nothing(
+    operations: Operations, task: Handle, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its error goes on outwards, and the log complains of no end that could not be stored."""
+    with contextlib.suppress(ZeroDivisionError), held(operations, "t"):
+        operations.heartbeat_task("t", holder="another", takeover=True)
+        raise ZeroDivisionError
+    assert task.snapshot.status is PROCESSING
+    assert "could not be stored" not in caplog.text
+
+
+def test_a_block_within_a_block_holds_its_task_on(operations: Operations, task: Handle) -> None:
+    """The inner one's end is the task's; while it lasts nobody else comes in."""
+    with held(operations, "t") as mine:
+        with mine:
+            pass
+        assert task.snapshot.status is COMPLETED
 
 
 def test_update_passes_everything_on(task: Handle) -> None:

@@ -625,6 +625,37 @@ class TestConditions:
         assert site.send("PATCH", "/tasks/a?stop_on_cancel=0", {"percent": 50}).status_code == 200
         assert site.send("POST", "/tasks/a/cancel?stop_on_cancel=1", {"done": True}).status_code == 200
 
+    def test_a_task_is_held_by_one_worker(self, site: Site) -> None:
+        """Another is refused unless it takes over; then what the first one says in its own name is."""
+        site.task(total=100)
+        beat = "/tasks/a/heartbeat"
+        assert site.send("POST", beat, {"lease": 30, "holder": "one"}).status_code == 200
+        assert told(site.send("POST", beat, {"holder": "two"})) == (409, "lease_held")
+        assert told(site.send("POST", f"{beat}?holder=two")) == (409, "lease_held")
+        assert site.send("PATCH", "/tasks/a?holder=one", {"advance": 1}).status_code == 200
+        answer = site.send("POST", beat, data=b"holder=two&takeover=true", media="application/x-www-form-urlencoded")
+        assert answer.status_code == 200
+        before = site.now()
+        for method, path, body in [*ADDRESSES[1:4], *ADDRESSES[5:9]]:
+            assert told(site.send(method, f"{path}?holder=one", body)) == (409, "lease_held")
+        operations = [
+            {"op": "update", "task_id": "a", "advance": 1, "holder": "one"},
+            {"op": "heartbeat", "task_id": "a", "holder": "one"},
+            {"op": "update", "task_id": "a", "advance": 1, "holder": "two"},
+            {"op": "update", "task_id": "a", "advance": 1, "holder": 7},
+            {"op": "heartbeat", "task_id": "a", "release": True},
+            {"op": "heartbeat", "task_id": "a", "holder": "two", "release": True},
+            {"op": "heartbeat", "task_id": "a", "holder": "one"},
+        ]
+        results = told(site.send("POST", "/batch", {"operations": operations}))["results"]
+        assert [result.get("error", {}).get("code") for result in results] == [
+            "lease_held", "lease_held", None, "invalid", "invalid", None, None,
+        ]  # fmt: skip
+        assert site.now().current == before.current + 1  # type: ignore[operator]
+        for wrong in ("", "x" * 65):
+            assert told(site.send("PATCH", f"/tasks/a?holder={wrong}", {"advance": 1})) == (422, "invalid")
+        assert told(site.send("POST", beat, {"holder": "x" * 65})) == (422, "invalid")
+
     def test_a_request_to_stop_is_acknowledged(self, site: Site) -> None:
         """By a worker that looks itself: once, and only where one was made; a plain heartbeat does not say so."""
         site.task()

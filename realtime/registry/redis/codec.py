@@ -52,6 +52,7 @@ class _Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     #: Weight, parts announced, depth, the first attempt, the next one; and the counts of its parts.
     kin: tuple[float, int | None, int, str | None, str | None] | None = None
     children: tuple[int, int, int, int, int, int, bool] | None = None
+    holder: str | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -71,7 +72,7 @@ def encode(task: Task) -> bytes:
             task.updated, task.cancel_requested, task.completed, task.result_json,
             None if error is None else (error.type, error.message, error.code, error.retryable, error.details_json),
             info.lease, info.acknowledged, None if info.kin is ALONE else astuple(info.kin),
-            None if task.children is None else astuple(task.children),
+            None if task.children is None else astuple(task.children), info.holder,
         )
     )  # fmt: skip
 
@@ -95,6 +96,7 @@ def decode(record: bytes, *, epoch: str, version: int, size: int, written: int) 
         found.task_id, found.user_id, found.groups, found.name, epoch, found.created, found.cancellable, found.attempt,
         found.retry_of, found.parent_id, found.order, found.unit, found.metadata, found.started, found.stalled,
         found.lease, found.acknowledged, ALONE if found.kin is None else Kin(*found.kin),
+        holder=found.holder,
     )  # fmt: skip
     status = _STATUS[found.status]
     return Task(

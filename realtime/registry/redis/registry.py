@@ -13,6 +13,7 @@ from typing import Final
 
 from ...errors import (
     InvalidValue,
+    LeaseHeld,
     LimitReached,
     RealtimeError,
     RegistryUnavailable,
@@ -155,7 +156,7 @@ class RedisRegistry(RegistryWithFamilies):
                 return task
             try:
                 new = change(task, self._now())
-            except (TaskAlreadyFinished, InvalidValue):
+            except (TaskAlreadyFinished, InvalidValue, LeaseHeld):
                 if fresh:
                     raise
                 new = task
