@@ -170,26 +170,27 @@ def test_apps_and_databases_are_kept_apart(url: str) -> None:
 
 
 class LosesAnswers:
-    """A script whose answer does not arrive the first time, though the store has done what it says."""
+    """A script whose answer does not arrive the first times, though the store has done what it says."""
 
-    def __init__(self, script: Any) -> None:
+    def __init__(self, script: Any, times: int) -> None:
         self._script = script
+        self._times = times
         self.calls = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
         answer = self._script(*args, **kwargs)
-        if self.calls == 1:
+        if self.calls <= self._times:
             raise redis.exceptions.ConnectionError("cut off")
         return answer
 
 
 @pytest.fixture
-def lose(registry: RedisRegistry) -> Callable[[str], LosesAnswers]:
-    """Have the next answer of a script be lost."""
+def lose(registry: RedisRegistry) -> Callable[..., LosesAnswers]:
+    """Have the next answer of a script be lost, or the next ``times``."""
 
-    def lose_one(name: str) -> LosesAnswers:
-        loses = LosesAnswers(registry._link.scripts[name])
+    def lose_one(name: str, times: int = 1) -> LosesAnswers:
+        loses = LosesAnswers(registry._link.scripts[name], times)
         registry._link.scripts[name] = loses
         return loses
 
@@ -215,6 +216,32 @@ def test_a_change_whose_answer_was_lost_is_made_once(
     assert registry.get("a") == ended
     assert told.changes == [(created, True), (task, False), (ended, False)]
     assert registry.output_ends("a") == {"output": 4}
+
+
+def test_a_change_that_is_made_anew_is_answered_as_it_is_stored(
+    registry: RedisRegistry, lose: Callable[..., LosesAnswers]
+) -> None:
+    """Whoever heard nothing, of the second try of the call either, makes it again later: what was stored then counts,
+    its times and its place in the lists too."""
+    nonces = iter((b"nonce--1", b"nonce--2", b"nonce--3"))
+
+    def until_answered(script: str, change: Callable[[], Any]) -> Any:
+        nonce = next(nonces)
+        lose(script, 2)
+        with pytest.raises(RegistryUnavailable), registry.nonces.once(nonce):
+            change()
+        with registry.nonces.once(nonce):
+            return change()
+
+    created, is_new = until_answered("create", lambda: registry.create(NewTask("a", "ada")))
+    assert is_new
+    assert registry.get("a") == created
+    assert registry._link.ask(("ZCARD", registry._keys.live)) == [1]
+    updated = until_answered("store", lambda: registry.update("a", advance=1))
+    assert registry.get("a") == updated
+    ended = until_answered("store", lambda: registry.complete("a", b"1"))
+    assert registry.get("a") == ended
+    assert (updated.current, ended.version) == (1, created.version + 2)
 
 
 def test_a_removal_whose_answer_was_lost_is_made_once(registry: RedisRegistry) -> None:

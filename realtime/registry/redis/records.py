@@ -73,10 +73,15 @@ class Records:
         task = decode(record, epoch=self._link.epoch, version=int(version), size=int(size), written=int(written))
         return self._know(Known(task, nonce))
 
-    def stored(self, task: Task, version: int, size: int, nonce: bytes) -> Known:
-        """A task of this process that the store has taken in, with what the store says of it."""
-        if task.version != version or task.output_size != size or task.output_more:
-            task = msgspec.structs.replace(task, version=version, output_size=size, output_more=0)
+    def stored(self, task: Task, nonce: bytes, version: bytes, size: bytes, *before: bytes) -> Known:
+        """A task of this process that the store has taken in, with what the store says of it.
+
+        ``before`` is what stands there of the same change, if it has made it before: then that is the task.
+        """
+        if before:
+            return self.decoded(before[0], version, size, before[1], nonce)
+        if task.version != int(version) or task.output_size != int(size) or task.output_more:
+            task = msgspec.structs.replace(task, version=int(version), output_size=int(size), output_more=0)
         return self._know(Known(task, nonce))
 
     def _know(self, new: Known) -> Known:

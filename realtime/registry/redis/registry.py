@@ -117,7 +117,9 @@ class RedisRegistry(RegistryWithFamilies):
             "create", self._keys_of(task_id), [nonce, micros, task.status, encode(task), *self._keys.channels_of(task)]
         )
         if answer[0] == 1:
-            task = self._records.stored(task, int(answer[1]), 0, nonce).task
+            made, task = task, self._records.stored(task, nonce, *answer[1:]).task
+            if task.info.order != made.info.order:  # it had been created, of which the answer was lost
+                self._lists.unregister(made)
             if not self._feed.running:
                 self._tell_change(task, True)
             self._followed(None, task)
@@ -187,7 +189,7 @@ class RedisRegistry(RegistryWithFamilies):
             self._records.forget(task_id)
             raise TaskNotFound(task_id)
         if answer[0]:
-            return True, self._records.stored(new, int(answer[1]), int(answer[2]), nonce)
+            return True, self._records.stored(new, nonce, *answer[1:])
         return False, self._records.decoded(*answer[1:])
 
     def _after(self, old: Task, task: Task) -> Task:

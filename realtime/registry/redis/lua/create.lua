@@ -1,10 +1,11 @@
 -- Store the first record of a task, above every version that its id had, and tell it.
 -- KEYS: task, its output. ARGV: nonce, now in microseconds, status, record, then channels.
--- Returns 1, version; or, when the id is taken, 0, record, version, size, written, nonce.
+-- Returns 1, version, size, and, if that was done before, what is stored: record, written; or, when the id is taken, 0,
+-- record, version, size, written, nonce.
 local there = redis.call('HMGET', KEYS[1], 'r', 'v', 's', 'n', 'w')
 if there[1] then
-  if there[5] == ARGV[1] then -- ours: the answer was lost
-    return {1, there[2]}
+  if there[5] == ARGV[1] then -- ours: the answer was lost; the record may have been made anew since
+    return {1, there[2], there[3], there[1], there[4]}
   end
   return {0, there[1], there[2], there[3], there[4], there[5]}
 end
@@ -19,4 +20,4 @@ local news = 'C ' .. version .. ' 0 0 ' .. ARGV[4]
 for i = 5, #ARGV do
   redis.call('PUBLISH', ARGV[i], news)
 end
-return {1, version}
+return {1, version, '0'}

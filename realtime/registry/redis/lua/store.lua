@@ -1,15 +1,15 @@
 -- Store the next record of a task if nobody has changed it since the one that it was made from, and tell it.
 -- KEYS: task, its output. ARGV: the nonce of the one it was made from, that of this one, status, milliseconds that the task is kept
 -- ('' = for ever, it has not ended), record, then channels.
--- Returns 1, version, size; -1 when there is no such task; or, when it has changed, 0, record, version, size, written,
--- nonce. (A version does not tell records apart: a failover may have lost one, and given it again.)
+-- Returns 1, version, size, and, if that was done before, what is stored: record, written; -1 when there is no such task;
+-- or, when it has changed, 0, record, version, size, written, nonce. (A version does not tell records apart: a failover may have lost one, and given it again.)
 local there = redis.call('HMGET', KEYS[1], 'r', 'v', 's', 'n', 'w')
 if not there[1] then
   return {-1}
 end
 if there[5] ~= ARGV[1] then
-  if there[5] == ARGV[2] then -- ours: the answer was lost
-    return {1, there[2], there[3]}
+  if there[5] == ARGV[2] then -- ours: the answer was lost; the record may have been made anew since
+    return {1, there[2], there[3], there[1], there[4]}
   end
   return {0, there[1], there[2], there[3], there[4], there[5]}
 end
