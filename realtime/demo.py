@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request, session
 from werkzeug.exceptions import HTTPException
 
-from realtime import Realtime, RealtimeError, TaskNotFound, keys
+from realtime import Realtime, RealtimeError, Task, keys
 
 from . import demo_jobs, demo_worker
 
@@ -33,6 +33,7 @@ MAX_UNFINISHED = 20  # jobs of one user
 MAX_FILE = 2_000_000_000  # bytes
 MAX_WORKERS = 4  # processes at once, of all visitors; each has one
 WORKER = "worker."  # how the ids of their tasks begin
+MINE = "You have a worker already. Kill it, or wait for its end."
 
 HERE = Path(__file__).parent
 #: ``templates`` and ``static`` are in the installed package, and beside it in the source tree.
@@ -73,7 +74,7 @@ def index() -> str:
     chosen = request.args.get("as")
     return render_template(
         "realtime/demo.html", users=USERS, chosen=chosen if chosen in USERS else "ada", max_file=MAX_FILE,
-        worker=worker_of_visitor(), lease=demo_worker.LEASE, at_store=store() is not None,
+        worker=workers_of_visitor(), lease=demo_worker.LEASE, at_store=store() is not None,
     )  # fmt: skip
 
 
@@ -134,21 +135,21 @@ def receive() -> tuple[BinaryIO, int]:
 
 @page.post("/worker")
 def start_worker() -> Response:
-    """Start the visitor's worker ``?as=ada``: a process of its own. It is the only one of that visitor."""
-    user, task_id = user_of_request(), worker_of_visitor()
-    former = rt.get_task_status(task_id)
-    if former is not None and not former.finished:
-        abort(409, "You have a worker already. Kill it, or wait for its end.")
-    refuse_more_workers_than(MAX_WORKERS - 1)
-    if former is not None:
-        with contextlib.suppress(TaskNotFound):
-            rt.remove_task(task_id)
-    # Whichever process of the server is asked, and however often: the store makes a task of one id once.
-    task = rt.create_task(
-        task_id, user, name="Count primes", status="pending", message="Starting a process", cancellable=True
-    )
+    """Start the visitor's worker ``?as=ada``: a process of its own. It is the only one of that visitor at that time."""
+    user, mine = user_of_request(), workers_of_visitor()
+    refuse_more_workers(than=0)
+    task_id = f"{mine}{secrets.token_hex(4)}"
+    former = next((task for task in rt.list_tasks(user, limit=100) if task.task_id.startswith(mine)), None)
+    if former is not None and former.status in ("failed", "cancelled") and former.retried_by is None:
+        task = rt.retry_task(former.task_id, task_id)
+        if task.task_id != task_id:  # another process has been asked at the same moment
+            abort(409, MINE)
+    else:
+        task = rt.create_task(
+            task_id, user, name="Count primes", status="pending", message="Starting a process", cancellable=True
+        )
     try:
-        refuse_more_workers_than(MAX_WORKERS)  # others may have come at the same moment
+        refuse_more_workers(than=1)  # others may have come at the same moment, and been let in
         environ, ended = way_of_reporting(user)
         demo_worker.start(rt, task_id, environ, ended)
     except BaseException as problem:
@@ -163,23 +164,32 @@ def start_worker() -> Response:
 @page.post("/worker/kill")
 def kill_worker() -> Response:
     """Have the visitor's worker killed, by the process that has started it. Nobody else's can be named."""
-    task = rt.get_task_status(worker_of_visitor())
-    if task is None or task.status != "processing" or demo_worker.KILL in task.metadata:
+    mine = workers_of_visitor()
+    task = next((task for task in unfinished_workers() if task.task_id.startswith(mine)), None)
+    if task is None or task.status != "processing" or task.metadata.get(demo_worker.KILL) == task.task_id:
         abort(409, "You have no worker that is at work.")
-    rt.update_task_progress(task.task_id, metadata={demo_worker.KILL: True})
+    rt.update_task_progress(task.task_id, metadata={demo_worker.KILL: task.task_id})
     return answer({"task_id": task.task_id}, 202)
 
 
-def worker_of_visitor() -> str:
-    """The id of the task of this visitor's worker. The visitor is a browser; its cookie is signed."""
+def workers_of_visitor() -> str:
+    """How the ids of the tasks of this visitor's workers begin. The visitor is a browser; its cookie is signed."""
     if "visitor" not in session:
         session["visitor"] = secrets.token_hex(8)
-    return f"{WORKER}{session['visitor']}"
+    return f"{WORKER}{session['visitor']}."
 
 
-def refuse_more_workers_than(number: int) -> None:
-    unfinished = (task for user in USERS for task in rt.list_tasks(user, finished=False, limit=1000))
-    if sum(task.task_id.startswith(WORKER) for task in unfinished) > number:
+def unfinished_workers() -> list[Task]:
+    unfinished = [task for user in USERS for task in rt.list_tasks(user, finished=False, limit=1000)]
+    return [task for task in unfinished if task.task_id.startswith(WORKER)]
+
+
+def refuse_more_workers(*, than: int) -> None:
+    """There may be so many of the visitor's by now, and with them `MAX_WORKERS` if there is one more."""
+    mine, workers = workers_of_visitor(), unfinished_workers()
+    if sum(task.task_id.startswith(mine) for task in workers) > than:
+        abort(409, MINE)
+    if len(workers) >= MAX_WORKERS + than:
         abort(429, f"{MAX_WORKERS} workers are at work for visitors of this page. Wait for one to end.")
 
 

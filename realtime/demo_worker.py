@@ -39,7 +39,7 @@ START: Final = 20.0
 LIFE: Final = 60
 #: Seconds between two looks of the parent at the task.
 LOOK: Final = 0.25
-#: In the task's metadata: the process is to be killed.
+#: In the task's metadata: the task whose process is to be killed. (A task that tries it again has the same metadata.)
 KILL: Final = "kill"
 
 UP_TO = 3_000_000
@@ -79,7 +79,7 @@ def look_after(rt: Realtime, task_id: str, process: subprocess.Popen[bytes], end
                 task = rt.get_task_status(task_id)
                 if task is None or task.finished:
                     process.stdin.close()  # it has nothing to do any more
-                elif KILL in task.metadata:
+                elif task.metadata.get(KILL) == task_id:
                     process.kill()
     ended()
 

@@ -170,7 +170,8 @@ function letKill() {
   const found = new Map();
   for (const { user, client } of views) {
     client.tasks((tasks) => {
-      found.set(user, tasks.find((task) => task.task_id === section.dataset.worker));
+      const mine = tasks.filter((task) => task.task_id.startsWith(section.dataset.worker ?? "-"));
+      found.set(user, mine.sort(newestFirst)[0]);
       paint();
     });
   }
@@ -181,19 +182,29 @@ function letKill() {
   }
 
   function paint() {
-    const task = [...found.values()].find(Boolean);
+    const [task] = [...found.values()].filter(Boolean).sort(newestFirst);
     const works = task?.status === "processing";
     starter.ariaDisabled = String(works || task?.status === "pending");
-    killer.ariaDisabled = String(!works || task.metadata.kill === true);
+    killer.ariaDisabled = String(!works || isToBeKilled(task));
     const words = tell(task);
     if (fate.textContent !== words) fate.textContent = words;
   }
 }
 
+/** @param {{created_at: string}} a @param {{created_at: string}} b */
+function newestFirst(a, b) {
+  return a.created_at < b.created_at ? 1 : -1;
+}
+
+/** @param {any} task */
+function isToBeKilled({ task_id, metadata }) {
+  return metadata.kill === task_id;
+}
+
 /** @param {any} task @returns {string} */
 function tell(task) {
   if (task?.error?.code === "worker_lost") return "The lease was over, and the server has failed the task.";
-  if (task?.status !== "processing" || !task.metadata.kill) return "";
+  if (task?.status !== "processing" || !isToBeKilled(task)) return "";
   return task.stalled_since
     ? "Killed. Half of the lease went by without a word."
     : "Killed, and nobody has told the server.";

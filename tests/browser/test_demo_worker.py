@@ -35,7 +35,7 @@ def is_there(process: int) -> bool:
 
 
 def test_a_worker_is_killed_and_the_page_says_so(server: ServerProcess, new_page: Callable[[], Page]) -> None:
-    """Its process is gone at once; the card has no word from it, and then it has failed. It can be started again.
+    """Its process is gone at once; the card has no word from it, and then has failed. Tried again, it is the same card.
 
     Another browser sees the task, and has no worker that it could kill.
     """
@@ -67,6 +67,7 @@ def test_a_worker_is_killed_and_the_page_says_so(server: ServerProcess, new_page
 
     start.click()
     expect(card).to_contain_text("so far, says process")
+    expect(card).to_contain_text("Attempt 2")
     expect(ada.cards).to_have_count(1)
     expect(fate).to_have_text("")
     ada.cards.get_by_role("button", name="Cancel Count primes").click()

@@ -285,11 +285,11 @@ def test_a_worker_gets_a_task_and_a_key_for_it(
     client: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]]
 ) -> None:
     """The page knows the task; the key lets its holder report on that user's tasks, for a while, and goes with it."""
-    shown = re.findall(r'data-worker="(worker\.[0-9a-f]{16})"', client.get("/").text)
+    [mine] = re.findall(r'data-worker="(worker\.[0-9a-f]{16}\.)"', client.get("/").text)
     response = start_worker(client, "grace")
     assert response.status_code == 202
     [(task_id, environ, ended)] = workers
-    assert shown == [task_id]
+    assert task_id.startswith(mine)
     task = rt.require(task_id)
     assert (task.user_id, task.status, task.cancellable) == ("grace", "pending", True)
     assert environ["REALTIME_URL"] == "http://localhost:80"
@@ -314,17 +314,57 @@ def test_a_worker_reports_to_where_the_server_is(
 def test_a_visitor_has_one_worker(
     client: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]]
 ) -> None:
-    """For whomever it is started. When it has ended, there may be another in its place."""
+    """For whomever it is started, and in whatever state it is."""
     assert start_worker(client).status_code == 202
-    for user in ("ada", "grace"):
-        assert problem(start_worker(client, user)) == (409, "You have a worker already. Kill it, or wait for its end.")
+    for state in ("pending", "processing"):
+        for user in ("ada", "grace"):
+            assert problem(start_worker(client, user)) == (409, demo.MINE), state
+        rt.update_task_progress(workers[0][0], "at work")
     assert len(workers) == 1
-    task_id = workers[0][0]
-    rt.fail_task(task_id, "lost", code="worker_lost")
+
+
+def test_a_worker_that_was_lost_is_tried_again(
+    client: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]]
+) -> None:
+    """By a task that says so, and is not killed with what it tries again; for another user, or after a good end, there
+    is a new one."""
+    for end in ("failed", "cancelled"):
+        assert start_worker(client).status_code == 202
+        first = workers[-1][0]
+        rt.update_task_progress(first, "at work")
+        assert client.post("/worker/kill").status_code == 202
+        if end == "failed":
+            rt.fail_task(first, "lost", code="worker_lost")
+        else:
+            rt.cancel_task(first, done=True)
+        assert start_worker(client).status_code == 202
+        again = rt.require(workers[-1][0])
+        assert (again.retry_of, again.user_id, again.status) == (first, "ada", "pending")
+        assert again.metadata.get(demo_worker.KILL) == first != again.task_id
+        rt.complete_task(again.task_id)
     assert start_worker(client, "grace").status_code == 202
-    assert [task_id, task_id] == [worker[0] for worker in workers]
-    assert rt.require(task_id).user_id == "grace"
-    assert rt.list_tasks("ada") == []
+    rt.fail_task(workers[-1][0], "lost")
+    assert start_worker(client).status_code == 202
+    assert rt.require(workers[-1][0]).retry_of is None
+
+
+def test_a_visitor_who_asks_twice_at_the_same_moment_has_one_worker(
+    client: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both see that there is none. The one that comes second is refused, for a new one and for another try."""
+    check = demo.refuse_more_workers
+    monkeypatch.setattr(demo, "refuse_more_workers", lambda than: check(than=than) if than else None)
+    assert start_worker(client).status_code == 202
+    assert problem(start_worker(client)) == (409, demo.MINE)
+    first = workers[0][0]
+    rt.fail_task(first, "lost")
+    for task in rt.list_tasks("ada", finished=True):
+        if task.task_id != first:
+            rt.remove_task(task.task_id)
+    retry = rt.retry_task
+    monkeypatch.setattr(demo.rt, "retry_task", lambda *ids: (retry(ids[0]), retry(*ids))[1])
+    assert problem(start_worker(client)) == (409, demo.MINE)
+    assert [worker[0] for worker in workers] == [first]
 
 
 def test_there_are_only_so_many_workers(client: FlaskClient, workers: list[tuple[str, dict[str, str], Any]]) -> None:
@@ -345,7 +385,7 @@ def test_visitors_who_come_at_the_same_moment_are_not_too_many(
 
     def create(*args: Any, **options: Any) -> Task:
         for number in range(demo.MAX_WORKERS):
-            make(f"worker.{number}", "ada")
+            make(f"worker.{number}.0", "ada")
         return make(*args, **options)
 
     monkeypatch.setattr(demo.rt, "create_task", create)
@@ -371,7 +411,7 @@ def test_a_stranger_kills_nobodys_worker(
     assert problem(stranger.post("/worker/kill"))[0] == 409
     assert rt.require(task_id).metadata == {}
     assert client.post("/worker/kill").status_code == 202
-    assert rt.require(task_id).metadata == {demo_worker.KILL: True}
+    assert rt.require(task_id).metadata == {demo_worker.KILL: task_id}
     # Said again it would be a sign of life.
     assert problem(client.post("/worker/kill"))[0] == 409
 

@@ -52,10 +52,25 @@ def test_the_primes_are_counted(rt: Realtime, monkeypatch: pytest.MonkeyPatch) -
 
 def test_one_that_is_to_be_killed_is_killed(rt: Realtime) -> None:
     """By the word in its task, whoever has written it; nothing else is done to the task."""
-    rt.update_task_progress("worker", metadata={demo_worker.KILL: True})
+    rt.update_task_progress("worker", metadata={demo_worker.KILL: "worker"})
     before = rt.require("worker")
     assert looked_after(rt) == (-signal.SIGKILL, ["ended"])
     assert rt.require("worker") == before
+
+
+def test_one_that_tries_another_again_is_not_killed_with_it(rt: Realtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the metadata of that one."""
+    rt.update_task_progress("worker", metadata={demo_worker.KILL: "the one before"})
+    read, looks = rt.get_task_status, iter([None, None])
+
+    def status(task_id: str) -> object:
+        if next(looks, rt) is rt:
+            rt.complete_task(task_id)
+        return read(task_id)
+
+    monkeypatch.setattr(rt, "get_task_status", status)
+    monkeypatch.setattr(demo_worker, "LOOK", 0.01)
+    assert looked_after(rt) == (0, ["ended"])
 
 
 @pytest.mark.parametrize("how", ["failed", "removed"])
@@ -70,7 +85,7 @@ def test_one_whose_task_has_ended_leaves(rt: Realtime, how: str) -> None:
 def test_a_store_that_is_away_is_waited_for(rt: Realtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is in the task cannot be read: it is read when it can be."""
     read, answers = rt.get_task_status, [RegistryUnavailable("away")] * 2
-    rt.update_task_progress("worker", metadata={demo_worker.KILL: True})
+    rt.update_task_progress("worker", metadata={demo_worker.KILL: "worker"})
 
     def status(task_id: str) -> object:
         if answers:
