@@ -133,7 +133,8 @@ class Client(Operations):
         )  # fmt: skip
 
     def watched(self, task_id: TaskId) -> bool | None:
-        """Whether somebody looks at the task, as the server said last; None while it has not."""
+        """Whether somebody looks at the task, as the server said last; None while it has not. Over Redis it is False
+        when no server has a viewer of it, and None else: only a viewer's server knows whether its page is seen."""
         return self._transport.watched(values.task_id(task_id))
 
     def _working(self) -> Operations:

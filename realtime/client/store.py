@@ -83,8 +83,12 @@ class StoreTransport(Transport):
         return getattr(held, call.verb)(call.task_id, *call.args)
 
     def watched(self, task_id: str) -> bool | None:
-        """Not known: the servers know who looks."""
-        return None
+        """False if it has ended, or if no server follows it: then nobody looks. Else that is not known: its viewers'
+        server knows. Asks the store, once a second at most."""
+        try:
+            return None if cast("RedisRegistry", self._registry).followed(task_id) else False
+        except RegistryUnavailable:
+            return None
 
     def leave(self) -> None:
         self._registry = self._opened()

@@ -236,6 +236,12 @@ def test_a_worker_at_the_store_itself_is_seen_by_the_servers_viewers(server_proc
     store.start()
     try:
         server = remote.start(server_process, remote.serve("plain:app"), FLASK_REALTIME_REGISTRY=store.url)
+        with Client(store.url, timeout=LONG) as client, client.progress(user_id="bob") as unseen:
+            assert client.watched(unseen.task_id) is unseen.watched is False
+            with watching(server.url, "bob"):
+                assert wait_until(lambda: client.watched(unseen.task_id), lambda watched: watched is None) is None
+                assert unseen.watched
+        assert client.watched(unseen.task_id) is False
         with watching(server.url, "ada") as viewer, Client(store.url, timeout=LONG) as client:
             with client.progress(user_id="ada", total=50) as task:
                 for number in task.track(range(50)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import engineio
@@ -134,7 +135,7 @@ def test_what_could_not_be_told_back_is_refused(kind: Any, message: Any) -> None
 def test_requests_that_are_too_many_are_counted_until_a_quiet_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who goes on and on is known by it; who asks much once is not."""
     now = [100.0]
-    monkeypatch.setattr("realtime.viewer.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("realtime.viewer.time", SimpleNamespace(monotonic=lambda: now[0]))
     outbox: Any = None
     viewer = Viewer("s", "c", Grant("ada"), "", outbox)
 

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from realtime.client import Client
 from realtime.errors import ConfigError, LeaseHeld, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
 from realtime.registry.redis import RedisRegistry
+from realtime.registry.redis.link import Link
 from realtime.task import Task, TaskStatus
 from support.stores import StoreServer, shared_server
 
@@ -84,7 +86,7 @@ def test_a_life_of_a_task(client: Client, registry: RedisRegistry) -> None:
     assert [task.task_id for task in client.list_tasks(42)] == ["t"]
     assert client.remove_task("t").task_id == "t"
     assert client.get_task_status("t") is None
-    assert client.watched("t") is None
+    assert client.watched("t") is False
 
 
 def test_a_block(client: Client, registry: RedisRegistry) -> None:
@@ -197,3 +199,28 @@ def test_without_redis_py_the_message_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "realtime.registry.redis", None)
     with pytest.raises(ConfigError, match=r"realtime-progress\[redis\]"):
         Client("redis://127.0.0.1")
+
+
+def test_who_looks_is_asked_once_a_second(
+    client: Client, registry: RedisRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often a job asks, while nobody follows the task and while a server does."""
+    client.create_task("t", 42)
+    now = [100.0]
+    monkeypatch.setattr("realtime.registry.redis.followers.time", SimpleNamespace(monotonic=lambda: now[0]))
+    asked: list[object] = []
+    ask = Link.ask
+
+    def counted(link: Link, *commands: Any) -> list[Any]:
+        asked.extend(command for command in commands if command[0] == "PUBSUB")
+        return ask(link, *commands)
+
+    monkeypatch.setattr(Link, "ask", counted)
+    assert [client.watched("t") for _ in range(100)] == [False] * 100
+    registry.serve()
+    registry.watch("user:42")
+    assert registry.feed.wait_for(["user:42"], 20)
+    assert client.watched("t") is False
+    now[0] += 1.0
+    assert [client.watched("t") for _ in range(100)] == [None] * 100
+    assert len(asked) == 2

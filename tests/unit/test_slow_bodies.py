@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 from werkzeug.exceptions import RequestTimeout
@@ -41,7 +42,7 @@ class Sender(io.BytesIO):
 @pytest.fixture
 def sender(monkeypatch: pytest.MonkeyPatch) -> Sender:
     sender = Sender(b"line\n" * 100_000)
-    monkeypatch.setattr("realtime.slow_bodies.time.monotonic", lambda: sender.now)
+    monkeypatch.setattr("realtime.slow_bodies.time", SimpleNamespace(monotonic=lambda: sender.now))
     return sender
 
 

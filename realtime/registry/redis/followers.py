@@ -1,0 +1,47 @@
+"""Whether any server follows a task: the store knows who listens to the channels of its rooms.
+
+A server listens to a room from when its first viewer is in it, and a little longer than the last. So where none does,
+nobody looks at the task; where one does, somebody may: a hidden page does not look, and only its server knows of that.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from ...errors import RegistryUnavailable
+from ...task import Task
+from .link import Link
+
+#: Seconds that an answer is good for, and answers that are kept: a job may ask before each step.
+_GOOD: Final = 1.0
+_MAX_KNOWN: Final = 1_000
+
+
+class Followers:
+    """See the module."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        #: Until when (monotonic) an answer is good, and whether there are any; by task.
+        self._known: dict[str, tuple[float, bool]] = {}
+
+    def any(self, task: Task) -> bool:
+        """Whether there are any, as it was within the last second. True, too, where that is not known: while the store
+        is away, and in a cluster, where each server of it knows its own listeners only.
+        """
+        if self._link.sharded:
+            return True
+        now = time.monotonic()
+        until, there = self._known.get(task.task_id, (0.0, True))
+        if now < until:
+            return there
+        try:
+            (counts,) = self._link.ask(("PUBSUB", "NUMSUB", *self._link.keys.channels_of(task)))
+            there = any(counts[1::2])
+        except RegistryUnavailable:
+            there = True
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[task.task_id] = now + _GOOD, there
+        return there
