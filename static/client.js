@@ -177,7 +177,7 @@ export class Client {
   #list() {
     const isOver = this.state.state === "denied" || this.state.state === "closed";
     const loading = this.#paging.loading || (this.#state.epoch === null && !isOver);
-    return [listTasks(this.#state), { loading, hasMore: this.#state.missing !== null, families: listFamilies(this.#state) }];
+    return [listTasks(this.#state), { loading, hasMore: this.#state.missing !== null, families: listFamilies(this.#state, loading) }];
   }
 
   /**

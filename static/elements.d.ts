@@ -1,6 +1,9 @@
 import type { Client, ConnectionState, Task } from "./realtime.js";
 
-/** `<realtime-task>`: one task as a card. */
+/**
+ * `<realtime-task>`: one task as a card. When it is tried again, the card goes on with the newest attempt; `attempt="this"`
+ * keeps it with the one that `task-id` names.
+ */
 export class RealtimeTask extends HTMLElement {
   /** The client in use, once there is one. Set it, or the name of one, to use another than the attribute `client` names. */
   get client(): Client | null;
@@ -9,17 +12,20 @@ export class RealtimeTask extends HTMLElement {
   taskId: string;
   /** Attribute `label`: the page's name for the task. */
   label: string;
-  /** The newest snapshot; null until there is one, and for a task that is not there. */
+  /** The newest snapshot, of the newest attempt; null until there is one, and for a task that is not there. */
   readonly task: Task | null;
   /** Put the keyboard's focus on the card's heading. */
   focusHeading(): void;
 }
 
-/** `<realtime-tasks>`: the viewer's tasks, newest first. */
+/**
+ * `<realtime-tasks>`: the viewer's tasks, newest first. All attempts at a task are one card, in the place of the first; its
+ * parts are under it, folded away. Parts that are folded away have no cards, and so no events.
+ */
 export class RealtimeTasks extends HTMLElement {
   get client(): Client | null;
   set client(value: Client | string | null);
-  /** The snapshots that the list is made of, newest first; those that it does not show yet among them. */
+  /** The newest attempts of what the list is made of, newest first, without parts; those it does not show yet among them. */
   readonly tasks: readonly Task[];
 }
 

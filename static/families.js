@@ -11,7 +11,7 @@ import { placeOf } from "./attempts.js";
 /** @typedef {import("./realtime.js").Family} Family */
 /** @typedef {import("./realtime.js").Task} Task */
 /** @typedef {import("./task-store.js").State} State */
-/** @typedef {{key: string, made: string, ids: string[], parts: Shape[], parent: Shape | undefined}} Shape */
+/** @typedef {{key: string, made: string, ids: string[], parts: Shape[], parent: Shape | undefined, orphan: boolean}} Shape */
 
 /** The server allows eight levels; deeper than this is no tree. */
 const DEEPEST = 32;
@@ -23,10 +23,13 @@ const known = new WeakMap();
 
 /**
  * @param {State} state
+ * @param {boolean} [loading] The rest of the list is on its way, and with it perhaps what finished parts are parts of.
  * @returns {Family[]} newest first, each in the place of its first attempt; parts in the order of their creation
  */
-export function listFamilies(state) {
-  return shapesOf(state).map((shape) => familyOf(state, shape));
+export function listFamilies(state, loading = false) {
+  const shapes = shapesOf(state);
+  const shown = loading ? shapes.filter(({ orphan, ids }) => !orphan || !state.tasks.get(ids.at(-1) ?? "")?.completed_at) : shapes;
+  return shown.map((shape) => familyOf(state, shape));
 }
 
 /**
@@ -90,7 +93,7 @@ function arrange(state) {
   const byId = new Map();
   for (const id of state.listed.keys()) {
     const key = placeOf(state, id);
-    const shape = byPlace.get(key) ?? { key, made: key.slice(0, INSTANT), ids: [], parts: [], parent: undefined };
+    const shape = byPlace.get(key) ?? { key, made: key.slice(0, INSTANT), ids: [], parts: [], parent: undefined, orphan: false };
     shape.ids.push(id);
     byPlace.set(key, shape);
     byId.set(id, shape);
@@ -100,7 +103,9 @@ function arrange(state) {
   for (const shape of order) {
     if (shape.ids.length > 1) shape.ids.sort((a, b) => attempt(a) - attempt(b));
     const parent = state.tasks.get(shape.ids.at(-1) ?? "")?.parent_id;
-    if (parent) shape.parent = byId.get(parent);
+    if (!parent) continue;
+    shape.parent = byId.get(parent);
+    shape.orphan = !shape.parent;
   }
   const tops = order.filter(isTop);
   for (const shape of order.reverse()) if (!isTop(shape)) shape.parent?.parts.push(shape);

@@ -161,7 +161,9 @@ function applyFrame(state, frame, isOlder = false) {
   const now = isNews ? link({ ...state, tasks: state.tasks.set(id, frame.task) }, frame.task, task) : state;
   const latest = now.tasks.get(id);
   if (!latest) return now;
-  const listed = frame.listed || now.listed.has(id) || (now.userId !== null && latest.user === now.userId);
+  // A retry is for the same eyes as what it retries, also if this page has asked for it before it came by itself.
+  const isRetry = latest.retry_of !== null && now.listed.has(latest.retry_of);
+  const listed = frame.listed || isRetry || now.listed.has(id) || (now.userId !== null && latest.user === now.userId);
   return listed ? list(now, latest, isOlder) : now;
 }
 

@@ -176,7 +176,7 @@ def test_a_list_of_a_group_tells_the_ends_of_that_group(stage: Stage) -> None:
     assert stage.heard() == ["B: done."]
 
 
-@pytest.mark.parametrize("markup", [CARD, LIST, CARD + LIST])
+@pytest.mark.parametrize("markup", [CARD, LIST])
 def test_a_job_that_does_not_answer_is_told_once(stage: Stage, markup: str) -> None:
     """Ten seconds after it was asked to stop, with the time on the card and without it in the ear."""
     stage.open(markup)

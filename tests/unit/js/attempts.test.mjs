@@ -132,6 +132,21 @@ test("A single task is followed by asking for the attempt that it names", async 
   assert.deepEqual(known(calls), ["a2"]);
 });
 
+test("A retry of a task of the viewer's group is listed, also where a card has asked for it first", async () => {
+  const world = makeWorld();
+  const families = [];
+  world.rt.tasks((_list, facts) => families.push(facts.families.map(({ task: { task_id } }) => task_id)));
+  follow(world, "a1");
+  const others = { user: "grace", groups: ["team:7"] };
+  await world.goLive([attempt("a", 1, 1, others)]);
+  world.socket.fire("task_failed", attempt("a", 1, 1, { ...others, version: 3, retried_by: "a2" }));
+  await settle();
+  assert.deepEqual(world.socket.messages("subscribe").map(({ task_ids }) => task_ids), [["a2"]]);
+  world.socket.fire("task_created", attempt("a", 2, 2, others));
+  await world.clock.pass(16);
+  assert.deepEqual(families.at(-1), ["a2"]);
+});
+
 test("An attempt that this viewer may not see is not waited for", async () => {
   const world = makeWorld();
   const { calls } = follow(world, "a1");

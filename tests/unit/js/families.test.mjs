@@ -19,6 +19,15 @@ test("A part whose parent is not in the list is a task as any other", () => {
   assert.equal(text(listFamilies(held(one("c", 3, { parent_id: "gone" }), one("x", 2)))), "c,x");
 });
 
+test("While older tasks are on their way a finished part waits for what it is a part of; one that runs does not", () => {
+  const over = { status: "completed", completed_at: at(9), parent_id: "p" };
+  const state = held(one("c", 3, over), one("d", 2, { parent_id: "q" }), one("x", 1));
+  assert.equal(text(listFamilies(state, true)), "d,x");
+  assert.equal(text(listFamilies(state)), "c,d,x");
+  const whole = reduce(state, { type: "page", tasks: [one("p", 0, { status: "completed", completed_at: at(9) })], next: null });
+  assert.equal(text(listFamilies(whole, true)), "d,x,p(c)");
+});
+
 test("A part and its retries are one part, in its place; the parts of a parent's attempts are together", () => {
   const state = held(
     one("p", 1, { status: "failed" }),
