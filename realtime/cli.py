@@ -95,6 +95,7 @@ main.add_command(top)
 @click.option("--user", required=True, help="Whose task it is.")
 @click.option("--name", help="What the task is called; else as the command.")
 @click.option("--task-id", help="The id of the task; else one is made.")
+@click.option("--parent", help="The id of the user's task that it is a part of.")
 @click.option(
     "--grace", type=click.FloatRange(0, 3600), default=10.0, show_default=True,
     help="Seconds from a request to stop (SIGTERM) to SIGKILL.",
@@ -105,8 +106,9 @@ main.add_command(top)
 )  # fmt: skip
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
-    url: str, user: str, name: str | None, task_id: str | None, grace: float, lease: float, command: tuple[str, ...]
-) -> None:
+    url: str, user: str, name: str | None, task_id: str | None, parent: str | None, grace: float, lease: float,
+    command: tuple[str, ...],
+) -> None:  # fmt: skip
     """Run COMMAND as a task: its output, exit code, and a Cancel button that stops it.
 
     The worker key is read from REALTIME_KEY. With --, options of the command are its own. The exit code is that of the
@@ -115,7 +117,10 @@ def run(
     try:
         with Client(url, lease=lease) as client:
             environ = {**os.environ, "REALTIME_URL": url}
-            code = run_command(client, command, user_id=user, name=name, task_id=task_id, grace=grace, environ=environ)
+            code = run_command(
+                client, command, user_id=user, name=name, task_id=task_id, parent_id=parent, grace=grace,
+                environ=environ,
+            )  # fmt: skip
     except RealtimeError as error:
         click.echo(f"realtime run: {error}", err=True)
         code = FAILED

@@ -45,17 +45,18 @@ _PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def run(
     client: Client, command: Sequence[str], *, user_id: str, name: str | None = None, task_id: str | None = None,
-    grace: float = 10.0, environ: dict[str, str] | None = None,
+    grace: float = 10.0, environ: dict[str, str] | None = None, parent_id: str | None = None,
 ) -> int:  # fmt: skip
     """Run a command as a task of ``user_id``; returns its exit code (128 + n when signal n ended it).
 
-    The command's environment has ``REALTIME_TASK_ID`` besides, so that it can report its own progress. To be called in
-    the main thread. Raises what `Client.create_task` raises; the command is not run then.
+    With ``parent_id`` it is a part of that task. The command's environment has ``REALTIME_TASK_ID`` besides, so that it
+    can report its own progress. To be called in the main thread. Raises what `Client.create_task` raises; the command
+    is not run then.
     """
     with _signals() as signals:
         task = client.create_task(
             task_id, user_id, name=PurePath(command[0]).name[:200] if name is None else name, message="Running",
-            cancellable=True,
+            cancellable=True, parent_id=parent_id,
         )  # fmt: skip
         wrapped = _Wrapped(client, task.task_id, grace)
         if client.heart is not None:  # to the end of this process

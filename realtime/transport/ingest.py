@@ -242,6 +242,9 @@ class Ingest:
             case RetryRequest():
                 if condition.tags is not None:
                     raise InvalidValue("if_match", "a retry takes none: a task is tried again once in any case")
+                known = self._registry.get(task_id)
+                if known is not None:
+                    grant.need_place(known.user_id, known.groups)
                 new_id = None if given.new_task_id is None else values.task_id(given.new_task_id, "new_task_id")
                 task, is_new = self._registry.retry(task_id, new_id)
                 return (201 if is_new else 200), task

@@ -40,6 +40,7 @@ ADDRESSES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/tasks/a/fail", {"error": "no"}),
     ("POST", "/tasks/a/cancel", {"done": True}),
     ("POST", "/tasks/a/acknowledge_cancel", {}),
+    ("POST", "/tasks/a/retry", {"new_task_id": "b"}),
     ("POST", "/batch", {"operations": [{"op": "complete", "task_id": "a"}]}),
 ]
 
@@ -263,6 +264,51 @@ class TestLife:
         assert "this worker key" in answers[5].get_json()["error"]["message"]
         assert site.send("GET", path, key=other, realtime__park=parked).status_code == 204
         assert site.send("GET", path, key=None, realtime__park=parked).status_code == 204
+
+    def test_parts(self, site: Site) -> None:
+        """A group of two, one of them by a form; it ends with them, and takes no more then."""
+        made = site.send("POST", "/tasks", {"user_id": "ann", "task_id": "g", "children": 2})
+        assert made.json is not None
+        assert made.json["children"]["total"] == 2
+        site.send("POST", "/tasks", {"user_id": "ann", "task_id": "a", "parent_id": "g", "weight": 3})
+        site.form("POST", "/tasks", "user_id=ann&task_id=b&parent_id=g&weight=1")
+        site.send("PATCH", "/tasks/a", {"percent": 40})
+        read = site.send("GET", "/tasks/g")
+        assert read.json is not None
+        assert (read.json["progress"]["percent"], read.json["children"]["processing"]) == (30.0, 2)
+        for task_id in "ab":
+            site.send("POST", f"/tasks/{task_id}/complete")
+        assert site.now("g").result == {"completed": 2}
+        late = site.send("POST", "/tasks", {"user_id": "ann", "parent_id": "g"})
+        assert told(late) == (409, "already_finished")
+        assert late.json is not None
+        assert (late.json["error"]["task_id"], late.json["error"]["status"]) == ("g", "completed")
+        for body, named in (
+            ({"parent_id": "none"}, "parent_id"), ({"parent_id": "a b"}, "parent_id"), ({"weight": -1}, "weight"),
+            ({"children": 10_001}, "children"), ({"children": 1.5}, "children"),
+        ):  # fmt: skip
+            assert field(site.send("POST", "/tasks", {"user_id": "ann", **body})) == named
+
+    def test_retrying(self, site: Site) -> None:
+        """The first one makes the next attempt, and says where it is; the second finds it; a batch does, too."""
+        site.task()
+        assert field(site.send("POST", "/tasks/a/retry")) == "task_id"
+        site.send("POST", "/tasks/a/fail", {"error": "no"})
+        made = site.send("POST", "/tasks/a/retry", {"new_task_id": "b"})
+        assert made.json is not None
+        assert (made.status_code, made.headers["Location"]) == (201, "/realtime/v1/tasks/b")
+        assert (made.json["task_id"], made.json["attempt"], made.json["retry_of"]) == ("b", 2, "a")
+        again = site.send("POST", "/tasks/a/retry")
+        assert again.json is not None
+        assert (again.status_code, again.json["task_id"]) == (200, "b")
+        site.send("POST", "/tasks/b/cancel", {"done": True})
+        assert field(site.send("POST", "/tasks/a/retry")) == "task_id"
+        operations = [{"op": "retry", "task_id": "b", "if_match": "x.1"}, {"op": "retry", "task_id": "b"}]
+        key = site.make_key("report", "control", "read")
+        assert told(site.send("POST", "/tasks/b/retry", key=key)) == (403, "insufficient_scope")
+        refused, made_third = told(site.send("POST", "/batch", {"operations": operations}))["results"]
+        assert (refused["status"], refused["error"]["field"]) == (422, "if_match")
+        assert (made_third["status"], made_third["task"]["attempt"]) == (201, 3)
 
     def test_the_same_end_again_changes_nothing(self, site: Site) -> None:
         """Another is refused, and the error says how it ended."""
@@ -490,7 +536,7 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("method", "path", "body", "scope"),
         [
-            *((*address, "create" if address[1] == "/tasks" else "report") for address in ADDRESSES[:-1]),
+            *((*address, "create" if address[1] == "/tasks" else "report") for address in ADDRESSES[:-2]),
             ("POST", "/tasks/a/cancel", {}, "control"),
             ("GET", "/tasks/a", None, "read"),
             ("GET", "/tasks?user_id=ann", None, "read"),
@@ -536,6 +582,23 @@ class TestKeys:
         assert told(site.send("POST", "/tasks", {"user_id": "bob"}, key=key)) == (403, "insufficient_scope")
         assert told(site.send("GET", "/tasks?user_id=bob", key=key)) == (403, "insufficient_scope")
         assert site.send("POST", "/tasks", {"user_id": "ann"}, key=key).status_code == 201
+
+    def test_a_bound_key_links_to_no_parent_of_another(self, site: Site) -> None:
+        """It is answered as if there were none, whosever the new task is; nor does it make others' next attempts."""
+        site.task("other", "bob")
+        site.task("shared", "bob", groups=("a",))
+        site.send("POST", "/tasks/shared/fail", {"error": "no"})
+        site.send("POST", "/tasks", {"user_id": None, "task_id": "loose", "groups": ["b"]})
+        key = site.make_key(*keys.ACTIONS, "user:ann", "group:a")
+        for body in ({"user_id": "ann"}, {"user_id": None, "groups": ["a"]}):
+            texts = set()
+            for parent_id in ("other", "loose", "none"):
+                answer = site.send("POST", "/tasks", {**body, "parent_id": parent_id}, key=key)
+                assert field(answer) == "parent_id"
+                texts.add(answer.get_data(as_text=True).replace(parent_id, "…"))
+            assert len(texts) == 1
+        assert told(site.send("POST", "/tasks/shared/retry", key=key)) == (403, "insufficient_scope")
+        assert site.now("shared").retried_by is None
 
     def test_a_key_bound_to_a_group_is_shown_no_task_of_another(self, site: Site) -> None:
         """Nobody owns either task, so that the owner alone would make them the same one."""
