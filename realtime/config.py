@@ -62,6 +62,10 @@ class Config:
     #: Seconds without a sign of life of its process after which a job's task fails with ``worker_lost``, where tasks
     #: are in a store that several processes share.
     lease: float = 30.0
+    #: Of how many tasks the newest state waits, in the process that updates them, while a store that several processes
+    #: share is out of reach; it is written when the store is back. 0: such updates raise `RegistryUnavailable`, as all
+    #: other changes do in any case. An address says it as ``?buffer=100``.
+    buffer: int = 0
     #: Seconds that a ticket is good for.
     ticket_age: float = 3600.0
     #: Jobs that run at once (native threads); more wait as ``pending``.
@@ -193,6 +197,7 @@ _RULES: dict[str, _Rule] = {
     "viewer_timeout": _between(0.1, 3600, "seconds"),
     "stall_timeout": _between(0, 30 * 86400, "seconds"),
     "lease": _between(1, 86400, "seconds"),
+    "buffer": _between(0, 4096, "tasks"),
     "ticket_age": _between(1, 365 * 86400, "seconds"),
     "threads": _between(1, 1024, "threads"),
     "request_threads": _between(1, 1024, "threads"),

@@ -171,6 +171,7 @@ class Client(Operations):
 def _transport(url: str, key: str | None, ssl_context: ssl.SSLContext | None, config: Config) -> Transport:
     """The way to the server or the store of an address. Raises `ConfigError`."""
     if url.partition("://")[0] in schemes.REDIS:
-        config = dataclasses.replace(config, registry=url)
+        # A client keeps the newest states itself, and must hear that the store is away.
+        config = dataclasses.replace(config, registry=f"{url}{'&' if '?' in url else '?'}buffer=0")
         return StoreTransport(url, lambda: open_registry(config))
     return HttpTransport(url, key, ssl_context)

@@ -31,13 +31,18 @@ def open_registry(config: Config, folder: Path | None = None) -> Registry:
     scheme, colon, _ = config.registry.partition("://")  # never the whole address: it may hold a password
     if scheme in schemes.REDIS:
         try:
-            from .redis import RedisRegistry  # late: redis-py is an extra
+            from .redis import BufferedRedisRegistry, RedisRegistry, buffer_of  # late: redis-py is an extra
         except ImportError as error:
             raise ConfigError(
                 f"REALTIME_REGISTRY begins with {scheme}://, which needs redis-py: "
                 "pip install 'realtime-progress[redis]'"
             ) from error
-        return RedisRegistry(config.registry, **settings)
+        buffer = buffer_of(config.registry, config.buffer)
+        return (
+            BufferedRedisRegistry(config.registry, buffer=buffer, **settings)
+            if buffer
+            else RedisRegistry(config.registry, **settings)
+        )
     said = f"begins with {scheme!r}" if colon else "has no ://"
     raise ConfigError(
         f"REALTIME_REGISTRY {said}; it may be memory://, sqlite:///path, or an address that begins "

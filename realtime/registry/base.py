@@ -15,6 +15,7 @@ from ..errors import InvalidValue, RealtimeError, TaskAlreadyFinished, TaskNotFo
 from ..task import NewTask, Task
 from . import transitions
 from .board import Board
+from .buffer import Buffer
 from .kinship import Kinship
 from .leases import WORKER_LOST, Silence
 from .notes import Notes
@@ -139,6 +140,8 @@ class Registry(Kinship):
     notes: Notes | None = None
     #: Where each of them says how it stands; None where one process serves.
     board: Board | None = None
+    #: What keeps updates while the store is out of reach; None: they raise.
+    buffer: Buffer | None = None
     #: Says of a task whether it has not ended and somebody looks at it; None if nobody does in this process, and others
     #: share the store. Takes no lock.
     watched: Callable[[Task], bool | None] = staticmethod(_nobody)

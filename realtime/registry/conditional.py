@@ -50,6 +50,22 @@ class When(Verbs):
         self.watched = registry.watched
         self.follow = registry.follow
 
+    def update(
+        self,
+        task_id: str,
+        message: str | None = None,
+        current: int | float | None = None,
+        total: int | float | None = None,
+        percent: float | None = None,
+        advance: int | float | None = None,
+        unit: str | None = None,
+        metadata: bytes | None = None,
+    ) -> Task:
+        buffer, args = self._registry.buffer, (message, current, total, percent, advance, unit, metadata)
+        if buffer is None or self._tags is not None or self._unasked:  # what the store has to be asked about
+            return super().update(task_id, *args)
+        return buffer.update(super().update, task_id, args)
+
     def append_output(self, task_id: str, stream: str, data: bytes) -> int:
         """As `Registry.append_output`. Output moves no version: the condition is looked at before."""
         self._look(task_id)

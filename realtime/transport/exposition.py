@@ -100,6 +100,15 @@ class Exposition(Collector):
         yield GaugeMetricFamily(
             "realtime_rooms", "Rooms with a viewer in them, network addresses included.", hub.rooms()
         )
+        buffer = self._tasks.buffer
+        if buffer is not None:
+            yield GaugeMetricFamily(
+                "realtime_tasks_buffered", "Tasks whose newest state waits for the store to be back.", buffer.waiting()
+            )
+            yield CounterMetricFamily(
+                "realtime_updates_dropped",
+                "Tasks of which what waited could not be written any more: ended, taken over or gone.", buffer.dropped,
+            )  # fmt: skip
         states = dict(zip(("unfinished", "finished"), self._tasks.count(), strict=True))
         yield _labelled(GaugeMetricFamily, "realtime_tasks", "Tasks that are held.", "state", states)
         states = dict(zip(("running", "waiting"), self._jobs(), strict=True))

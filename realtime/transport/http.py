@@ -31,7 +31,7 @@ from ..hub import Hub
 from ..keys import WorkerGrant
 from ..registry.base import Registry
 from . import asyncapi, openapi
-from .answers import METHODS, Handler, bearer, from_worker, json, resource, snapshot
+from .answers import METHODS, Handler, bearer, from_worker, json, problem_of, resource, snapshot
 from .commands import Commands
 from .ingest import Ingest
 from .origin import Environ, behind_proxies, check_origin
@@ -145,9 +145,19 @@ class _Api:
             check_origin(request.environ, self._config)
 
     def ready(self) -> Response:
-        """Whether tasks can be read and changed now, for what decides where requests go. Asks nobody who it is."""
-        self._registry.check()
-        return json({"ok": True})
+        """Whether tasks can be read and changed now, for what decides where requests go. Asks nobody who it is.
+
+        ``waiting`` tasks have a newest state that is not stored yet, where such states are kept: in 503, too.
+        """
+        buffer = self._registry.buffer
+        waiting = {} if buffer is None else {"waiting": buffer.waiting()}
+        try:
+            self._registry.check()
+        except RegistryUnavailable as away:
+            if not waiting:
+                raise
+            return json({"error": problem_of(away)[1], **waiting}, away.http_status)
+        return json({"ok": True, **waiting})
 
     def list(self) -> Response:
         limit = request.args.get("limit") or "50"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from realtime.errors import ConfigError, LeaseHeld, RegistryUnavailable, TaskAlr
 from realtime.registry.redis import RedisRegistry
 from realtime.registry.redis.link import Link
 from realtime.task import Task, TaskStatus
+from support.proxy import Proxy
 from support.stores import StoreServer, shared_server
 
 LONG = 20.0
@@ -164,6 +167,38 @@ def test_a_store_that_is_away_is_waited_for() -> None:
         client.close()
     finally:
         server.remove()
+
+
+def test_a_store_that_is_silent_for_a_while_loses_nothing_of_a_block() -> None:
+    """Cut off, and not only gone: what was said meanwhile, output too, is there when the connection is; and no buffer
+    of the registry's takes an update that the client then takes for stored.
+    """
+    store = shared_server("redis")
+    prefix = f"rt-{secrets.token_hex(8)}"
+    registry = RedisRegistry(f"{store.url}?prefix={prefix}", timeout=10.0)
+    with (
+        Proxy(store.socket) as proxy,
+        Client(f"redis://127.0.0.1:{proxy.port}?prefix={prefix}&timeout=0.3&buffer=9", timeout=LONG) as client,
+        client.progress(user_id="ada", task_id="t", total=100) as task,
+    ):
+        proxy.cut()
+        for _ in range(50):
+            task.advance()
+        until, pause = time.monotonic() + LONG, threading.Event()
+        while not client._conflator.away:
+            assert time.monotonic() < until
+            task.write("line\n")
+            pause.wait(0.01)
+        for _ in range(50):
+            task.advance()
+        assert not client.flush(0.05)
+        assert stored(registry, "t").current == 0
+        proxy.heal()
+        assert client.flush(LONG)
+        assert stored(registry, "t").current == 100
+        assert registry.output_ends("t")["output"] > 0
+    assert stored(registry, "t").status is TaskStatus.COMPLETED
+    registry.close()
 
 
 def test_a_forked_child_has_connections_of_its_own(client: Client, registry: RedisRegistry) -> None:

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "viewer_timeout": 30.0,
     "stall_timeout": 0.0,
     "lease": 30.0,
+    "buffer": 0,
     "ticket_age": 3600.0,
     "threads": 16,
     "request_threads": 40,

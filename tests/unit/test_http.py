@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import realtime.waiting
 from realtime.auth import Grant
 from realtime.config import Config
 from realtime.errors import ConfigError, RegistryUnavailable, SeveralProcesses, TicketExpired, TicketInvalid
+from realtime.registry.buffer import Buffer
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import Task
 from realtime.transport import http, processes
@@ -675,6 +678,28 @@ class TestHealth:
         monkeypatch.setattr(site.registry, "check", away)
         assert error(site.get("/v1/readyz", None)) == (503, "unavailable", "The store is away.")
         assert site.get("/v1/healthz", None).status_code == 200
+
+    def test_it_says_how_many_tasks_wait_for_the_store(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where updates are kept meanwhile: as long as it is away, and until all of them are written."""
+        buffer = Buffer(5, lambda task_id: site.registry.get(task_id), lambda nonce: contextlib.nullcontext())
+        monkeypatch.setattr(type(site.registry), "buffer", buffer)
+        assert site.get("/v1/readyz", None).json == {"ok": True, "waiting": 0}
+        site.task()
+        again = threading.Event()
+
+        def away(*_: object) -> Any:
+            if not again.is_set():
+                raise RegistryUnavailable("The store is away.")
+            return site.registry.get("a")
+
+        monkeypatch.setattr(site.registry, "check", away)
+        buffer.update(away, "a", ("waits", None, None, None, None, None, None))
+        answer = site.get("/v1/readyz", None)
+        told = {"code": "unavailable", "message": "The store is away."}
+        assert (answer.status_code, answer.json) == (503, {"error": told, "waiting": 1})
+        again.set()
+        buffer.bring("a")
+        assert site.get("/v1/readyz", None).json == {"ok": True, "waiting": 0}
 
     def test_it_says_that_it_lives_and_nothing_else(self, tmp_path: Path) -> None:
         """To anybody, from anywhere, by any name: probes know no host and no user."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,10 @@ from werkzeug.test import TestResponse
 
 import realtime.metrics
 from realtime import Realtime
+from realtime.errors import RegistryUnavailable
 from realtime.metrics import REFUSALS, Histogram, Metrics
+from realtime.registry.buffer import Buffer
+from realtime.task import NewTask
 from support.clock import Clock
 from support.watching import House
 
@@ -289,6 +293,23 @@ class TestExposition:
             "realtime_jobs", "realtime_changes_total", "realtime_store_reachable", "realtime_server_viewers",
             "realtime_server_viewers_connected_total", "realtime_server_changes_total", "realtime_server_frames_total",
         }  # fmt: skip
+
+    def test_what_waits_for_a_store_that_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where updates are kept meanwhile."""
+        app = made(REALTIME_METRICS=TOKEN)
+        registry = app.extensions["realtime"].registry
+        buffer = Buffer(5, registry.get, lambda nonce: contextlib.nullcontext())
+        monkeypatch.setattr(type(registry), "buffer", buffer)
+        registry.create(NewTask("a"))
+
+        def away(*_: object) -> Any:
+            raise RegistryUnavailable("away")
+
+        buffer.update(away, "a", ("waits", None, None, None, None, None, None))
+        found = samples(app)
+        assert (found["realtime_tasks_buffered",], found["realtime_updates_dropped_total",]) == (1, 0)
+        buffer.close()
+        assert samples(app)["realtime_tasks_buffered",] == 0
 
     def test_each_server_of_a_shared_store_whichever_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """As it has said of late; two of one name are one series."""

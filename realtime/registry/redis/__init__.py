@@ -70,4 +70,6 @@ the task, so that their ``SPUBLISH`` is a second write; and the run ids are thos
 
 from __future__ import annotations
 
+from .address import buffer_of as buffer_of
+from .buffered import BufferedRedisRegistry as BufferedRedisRegistry
 from .registry import RedisRegistry as RedisRegistry

@@ -20,6 +20,8 @@ from .. import schemes
 
 #: Seconds: the longest time limit. A request waits for as long, and viewers learn no sooner that the store is away.
 MAX_TIMEOUT: Final = 60.0
+#: Tasks whose newest state can wait for a store that is away; a process remembers about as many.
+MAX_BUFFER: Final = 4096
 
 
 class Address(NamedTuple):
@@ -49,6 +51,7 @@ def read_address(url: str, timeout: float) -> Address:
         )
     if not prefix or set(prefix) & set("{}* \n"):
         raise ConfigError("The prefix in REALTIME_REGISTRY is one or more letters without braces and blanks.")
+    query.pop("buffer", None)
     timeout = _seconds(query.pop("timeout", None), timeout)
     options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2}
     try:
@@ -67,6 +70,19 @@ def read_address(url: str, timeout: float) -> Address:
             f"({type(error).__name__})."
         ) from None
     return Address(client, prefix, database, timeout, kind == "cluster")
+
+
+def buffer_of(url: str, buffer: int) -> int:
+    """Of how many tasks the newest state is kept while the store is away, unless the address says it.
+
+    Raises `ConfigError`.
+    """
+    text = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True)).get("buffer")
+    if text is None:
+        return buffer
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) <= MAX_BUFFER):
+        raise ConfigError(f"The buffer in REALTIME_REGISTRY is a number of tasks from 0 to {MAX_BUFFER}.")
+    return int(text)
 
 
 def _seconds(text: str | None, default: float) -> float:
