@@ -81,6 +81,7 @@ class RegistryWithParents(Registry):
     _lock: Any
     _parents: Parents
     _moved: dict[str, None]
+    _forked: bool
 
     def _placed(self, new: NewTask) -> NewTask:
         """A new part, in its place; what is none, as it is. Called with the lock held."""
@@ -97,7 +98,7 @@ class RegistryWithParents(Registry):
         return [task for task in map(self._tasks.get, newest) if task is not None]
 
     def follow(self) -> None:
-        while self._moved or self._parents.due:
+        while (self._moved or self._parents.due) and not self._forked:  # a child may still read
             with self._lock:
                 self._parents.note(self._tasks)
                 if self._moved:

@@ -41,6 +41,45 @@ def version(house: House, task_id: str) -> int:
     return task.version
 
 
+class TestParents:
+    def test_a_parent_goes_with_its_parts(self, house: House) -> None:
+        """In the same flush, however far down they are; and it waits for no other change."""
+        house.operations.create_task("p", "ann")
+        house.operations.create_task("a", "ann", parent_id="p")
+        house.operations.create_task("b", "ann", parent_id="a")
+        _, outbox = house.viewer("ann")
+        house.hub.flush()
+        outbox.take()
+        house.operations.update_task_progress("b", 40)
+        house.hub.flush()
+        news = {payload["task_id"]: payload["progress"]["percent"] for _, payload in outbox.take()}
+        assert news == {"p": 40, "a": 40, "b": 40}
+
+    def test_a_part_that_moves_while_marks_are_taken_takes_its_parent_along(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its own mark is taken, and nothing else would wake the flusher for the parent."""
+        house.operations.create_task("p", "ann")
+        house.operations.create_task("a", "ann", parent_id="p")
+        house.operations.create_task("other", "ann")
+        _, outbox = house.viewer("ann")
+        house.hub.flush()
+        outbox.take()
+        take = realtime.flush.Flush.take
+
+        def late(flush: Any) -> None:
+            house.operations.update_task_progress("a", 40)
+            take(flush)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(realtime.flush.Flush, "take", late)
+            house.hub.flush()
+        assert [task_id for _, task_id in names(outbox.take())] == ["a"]
+        assert house.hub._wanted
+        house.hub.flush()
+        assert [payload["progress"]["percent"] for _, payload in outbox.take()] == [40]
+
+
 class TestJoining:
     def test_a_viewer_that_is_not_open_is_told_nothing(self, house: House) -> None:
         """Pushes wait until the CONNECT answer is written."""
