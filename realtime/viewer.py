@@ -11,6 +11,11 @@ from .errors import LimitReached
 from .frames import Batch
 from .registry.base import Removed
 
+#: Requests a second that a viewer may make, and how many at once after a quiet time.
+REQUEST_RATE, REQUEST_BURST = 50.0, 200.0
+#: Requests beyond that after which it is closed, unless it is quiet before.
+MAX_REFUSED = 1_000
+
 
 class Outgoing(Protocol):
     """The one door to a viewer: a queue (`outbox.Outbox`) or a push socket."""
@@ -65,18 +70,18 @@ class Viewer:
         #: Requests that were too many since its last quiet time.
         self.refused = 0
 
-    def spend(self, rate: float, burst: float) -> None:
-        """Count a request: ``rate`` a second, and ``burst`` at once after a quiet time. Raises `LimitReached`."""
-        now, tokens = time.monotonic(), burst
+    def spend(self) -> None:
+        """Count a request. Raises `LimitReached`."""
+        now, tokens = time.monotonic(), REQUEST_BURST
         if self.tokens_at:
-            tokens = min(burst, self.tokens + (now - self.tokens_at) * rate)
+            tokens = min(REQUEST_BURST, self.tokens + (now - self.tokens_at) * REQUEST_RATE)
         self.tokens, self.tokens_at = tokens - 1, now
-        if tokens >= burst:
+        if tokens >= REQUEST_BURST:
             self.refused = 0
         if tokens < 1:
             self.tokens = 0.0
             self.refused += 1
-            raise LimitReached(f"More than {rate:g} requests a second; this one was not done.")
+            raise LimitReached(f"More than {REQUEST_RATE:g} requests a second; this one was not done.")
 
     def owed(self, task_id: str) -> bool:
         """Whether it has still to be told of this task, or of what it has written. Any thread."""

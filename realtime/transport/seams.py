@@ -30,6 +30,7 @@ log = logging.getLogger("realtime")
 
 #: RFC 6455, section 7.4.1.
 _PROTOCOL_ERROR: Final = 1002
+_UNKNOWN: Final = b'{"code":1,"message":"Session ID unknown"}'
 
 
 def own_async_mode(socketio: Any, mode: str) -> None:
@@ -99,6 +100,21 @@ def outboxes(server: Any, concurrency: Concurrency) -> None:
     eio.create_queue = create_queue
     if driver is not None:
         eio._async = {**eio._async, "websocket": open_websocket}
+
+
+def guarded(server: Any, admits: Callable[[dict[str, Any]], bool]) -> None:
+    """A request that is not admitted is answered as one of no session. The session that it names lives on."""
+    handle = server.eio.handle_request
+
+    def handle_request(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if admits(environ):
+            return handle(environ, start_response)
+        start_response(
+            "400 BAD REQUEST", [("Content-Type", "application/json"), ("Content-Length", str(len(_UNKNOWN)))]
+        )
+        return [_UNKNOWN]
+
+    server.eio.handle_request = handle_request
 
 
 def push_sockets(server: Any, concurrency: EventletConcurrency, upgraded: Callable[[Any, Any], None]) -> Any:

@@ -24,7 +24,9 @@ from ..config import Config
 from ..errors import ConfigError, InvalidValue, LimitReached, RealtimeError, ServerStopping, Unauthenticated
 from ..hub import Hub, Viewer
 from ..protocol import MAX_MESSAGE_BYTES, ConnectAuth, parse
+from ..viewer import MAX_REFUSED
 from . import endings, farewell, seams
+from .belonging import Belonging
 from .commands import Commands
 from .origin import Environ, behind_proxies, check_origin
 from .polling import may_poll, take_posts
@@ -36,10 +38,6 @@ log = logging.getLogger("realtime")
 
 #: Seconds that a connection may stay without asking for a namespace.
 CONNECT_TIMEOUT = 10.0
-#: Requests a second that a viewer may make, and how many at once after a quiet time.
-REQUEST_RATE, REQUEST_BURST = 50.0, 200.0
-#: Requests beyond that after which it is closed, unless it is quiet before.
-MAX_REFUSED = 1_000
 #: What of a handshake's environ is of no use to a later request context.
 _HEAVY = ("wsgi.input", "wsgi.errors", "headers_raw")
 
@@ -85,6 +83,7 @@ class SocketIOTransport:
         self._patched = patched_mode()
         self._complained = False
         self._unwatched = Unwatched()
+        self._belonging = Belonging(authorise, concurrency.execute)
         #: Push sockets, under our own server.
         self.sockets: Any = None
         #: Connections whose request to watch is being looked at.
@@ -96,6 +95,7 @@ class SocketIOTransport:
         seams.own_async_mode(socketio, concurrency.mode)
         seams.outboxes(self._server, concurrency)
         seams.redacted_logs(self._server)
+        seams.guarded(self._server, self._belonging.admits)
         seams.rooms(self._server, self._namespace, self._in_room)
         if isinstance(concurrency, EventletConcurrency):
             seams.native_handlers(self._server, concurrency, self._namespace)
@@ -172,6 +172,7 @@ class SocketIOTransport:
     def _handle_close(self, connection: str, *reason: Any) -> Any:
         # First, since a host's own handler that raises would keep python-socketio from telling us.
         self._unwatched.forget(connection)
+        self._belonging.forget(connection)
         self._forget(connection)
         return self._other_close(connection, *reason)
 
@@ -320,6 +321,8 @@ class SocketIOTransport:
         address = behind_proxies(environ, self._config.trusted_proxies).get("REMOTE_ADDR", "")
         viewer = Viewer(self._server.eio.generate_id(), connection, grant, address, outbox)
         viewer.declines = not auth.output
+        if auth.ticket is None:  # which the requests of a long poll do not bring
+            self._belonging.note(connection, environ, grant.user_id)
         self._hub.join(
             viewer, per_user=self._config.max_viewers_per_user,
             per_address=self._config.max_viewers_per_address, in_all=self.max_viewers,
@@ -335,7 +338,7 @@ class SocketIOTransport:
         if viewer is None:  # not admitted, or gone meanwhile
             return
         try:
-            viewer.spend(REQUEST_RATE, REQUEST_BURST)
+            viewer.spend()
             if not isinstance(data, list) or not data or not isinstance(data[0], str):
                 raise InvalidValue("event", "a name is missing")
             answer = self._ask(lambda: self._commands.answer(viewer, data[0], data[1] if len(data) > 1 else None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import signal
@@ -14,8 +15,8 @@ from typing import Any
 import pytest
 
 from realtime.transport.polling import MAX_POSTED
-from realtime.transport.socketio import MAX_REFUSED
 from realtime.transport.unwatched import MAX_REFUSALS
+from realtime.viewer import MAX_REFUSED
 from support import remote
 from support.process import StartServer
 from support.remote import PATIENCE, Remote
@@ -59,6 +60,19 @@ class Poll:
 
     def _address(self) -> str:
         return f"/socket.io/?EIO=4&transport=polling{self._query}{self._session}"
+
+    def ask(self, method: str, body: str | None = None, **headers: str) -> int:
+        """The status of a request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.server.port, timeout=PATIENCE)
+        with closing(connection):
+            connection.request(method, self._address(), body, {"Content-Type": "text/plain", **headers})
+            return connection.getresponse().status
+
+    def of(self, user: str) -> Poll:
+        """The same session, in the hands of somebody."""
+        stolen = copy.copy(self)
+        stolen._query = f"&user={user}"
+        return stolen
 
     def get(self) -> str:
         """What the next poll brings."""
@@ -222,6 +236,24 @@ def test_a_long_poll_that_goes_on_asking_is_closed(plain: Remote) -> None:
             break
     assert poll.post(many) == 400
     plain.wait_for_stats(nothing_is_left)
+
+
+def test_a_long_poll_belongs_to_its_user(any_server: Remote) -> None:
+    """Whoever has its id and other cookies is nobody it knows, however it is asked; the session itself lives on. The
+    user's own cookie may be renewed."""
+    poll = Poll(any_server, user="ada")
+    assert poll.ask("POST", CONNECT, Cookie="session=1") == 200
+    while "tasks_snapshot" not in poll.get():
+        pass
+    thief = poll.of("mallory")
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    asked = '42/tasks,1["list_tasks",{"limit":1}]'
+    assert [thief.ask("POST", asked, Cookie="session=2"), thief.ask("GET", Cookie="session=2")] == [400, 400]
+    assert thief.ask("GET", Authorization="Bearer x", **upgrade) == 400
+    assert poll.ask("POST", asked, Cookie="session=3") == 200
+    assert "43/tasks,1[" in poll.get()
+    assert poll.ask("POST", "1", Cookie="session=3") == 200
+    any_server.wait_for_stats(nothing_is_left)
 
 
 def test_a_long_poll_posts_as_much_as_comes_together(plain: Remote) -> None:

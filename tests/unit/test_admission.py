@@ -144,7 +144,7 @@ def test_requests_that_are_too_many_are_counted_until_a_quiet_time(monkeypatch: 
         refused = 0
         for _ in range(times):
             try:
-                viewer.spend(50.0, 200.0)
+                viewer.spend()
             except LimitReached:
                 refused += 1
         return refused
