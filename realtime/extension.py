@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
 import os
@@ -25,7 +24,7 @@ from . import auth, concurrency, installation, keys
 from .auth import Grant, Tickets
 from .config import Config
 from .demand import OnWatch
-from .errors import ConfigError, NoRealtime, TaskAlreadyFinished, TaskNotFound
+from .errors import ConfigError, NoRealtime
 from .handle import Handle, track
 from .hub import Hub
 from .keys import Keys
@@ -36,7 +35,8 @@ from .protocol import MAX_MESSAGE_BYTES, user_room
 from .registry import open_registry
 from .renewal import renew_viewers
 from .runner import Job, Runner
-from .task import Task, TaskStatus
+from .stalls import look_for_stalls
+from .task import Task
 from .transport import http
 from .transport.commands import Commands
 from .transport.ingest import Ingest
@@ -125,11 +125,7 @@ class Realtime(Operations):
             max_viewers=config.max_viewers or installation.most_viewers(),
         )  # fmt: skip
         if config.stall_timeout:
-            stalled = self._find_stalled
-            if self.registry.reads_wait:  # which the hub must not
-                spawn, execute = self.concurrency.spawn, self.concurrency.execute
-                stalled = partial(spawn, partial(execute, self._find_stalled), "realtime-stalled")
-            self.hub.on_sweep.append(stalled)
+            look_for_stalls(self.registry, self.hub, self.concurrency, config.stall_timeout)
         renew_viewers(self.registry, self.hub, self.concurrency)
         app.before_request(self.registry.adopt)
         kind = config.registry.partition(":")[0]
@@ -218,14 +214,6 @@ class Realtime(Operations):
         pause, over = self.concurrency.event(), time.monotonic() + LAST_WORDS
         while not done() and time.monotonic() < over:
             pause.wait(0.01)
-
-    def _find_stalled(self) -> None:
-        """Mark the tasks of which nothing was heard for ``REALTIME_STALL_TIMEOUT`` seconds."""
-        before = time.time() - self.config.stall_timeout
-        for task in self.registry.unfinished():
-            if task.status == TaskStatus.PROCESSING and task.info.stalled is None and task.updated < before:
-                with contextlib.suppress(TaskNotFound, TaskAlreadyFinished):
-                    self.registry.stall(task.task_id, task.updated)
 
     def on_watch(self, function: _OnWatch) -> _OnWatch:
         """Register ``function(task, watched)``: called with a snapshot when somebody begins to look at a task, and when

@@ -86,7 +86,7 @@ class StoreTransport(Transport):
         """False if it has ended, or if no server follows it: then nobody looks. Else that is not known: its viewers'
         server knows. Asks the store, once a second at most."""
         try:
-            return None if cast("RedisRegistry", self._registry).followed(task_id) else False
+            return None if cast("RedisRegistry", self._registry).followers.of(task_id) else False
         except RegistryUnavailable:
             return None
 

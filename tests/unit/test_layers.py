@@ -17,8 +17,8 @@ LAYERS = {
     1: ("task", "failure", "kin", "progress", "values", "protocol", "auth", "keys", "overview"),
     2: ("registry",),
     3: (
-        "hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "metrics", "pacing", "demand", "waiting",
-        "presence",
+        "hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "stalls", "metrics", "pacing", "demand",
+        "waiting", "presence",
     ),
     4: ("transport", "batch", "reasons", "operations", "supervision", "heart", "handle", "wsgi_call", "slow_bodies"),
     5: ("extension", "current", "lifecycle", "runner", "client", "__init__"),

@@ -12,6 +12,7 @@ from typing import Final
 from ...errors import RegistryUnavailable
 from ...task import Task
 from .link import Link
+from .records import Records
 
 #: Seconds that an answer is good for, and answers that are kept: a job may ask before each step.
 _GOOD: Final = 1.0
@@ -21,14 +22,20 @@ _MAX_KNOWN: Final = 1_000
 class Followers:
     """See the module."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, records: Records) -> None:
         self._link = link
+        self._records = records
         #: Until when (monotonic) an answer is good, and whether there are any; by task.
         self._known: dict[str, tuple[float, bool]] = {}
 
-    def any(self, task: Task) -> bool:
-        """Whether there are any, as it was within the last second. True, too, where that is not known: while the store
-        is away, and in a cluster, where each server of it knows its own listeners only.
+    def of(self, task_id: str) -> bool:
+        """Whether a task has not ended and some server may have a viewer of it. Raises `RegistryUnavailable`."""
+        known = self._records.last(task_id) or self._records.read(task_id)
+        return known is not None and not known.task.finished and self._any(known.task)
+
+    def _any(self, task: Task) -> bool:
+        """As it was within the last second. True, too, where that is not known: while the store is away, and in a
+        cluster, where each server of it knows its own listeners only.
         """
         if self._link.sharded:
             return True

@@ -78,7 +78,7 @@ class RedisRegistry(RegistryWithFamilies):
         self._records = Records(self._link)
         self._lists = Lists(self._link, self._records.read_many, self._now, max_tasks, max_tasks_per_user, retention)
         self._leases = StoredLeases(self._link, self._now)
-        self._followers = Followers(self._link)
+        self.followers = Followers(self._link, self._records)
         self._families = Families(self._link)
         self._feed = (ShardedFeed if self._link.sharded else Feed)(
             self._link, CatchUp(self._link, self._records.read_many, self._all_output),
@@ -372,11 +372,6 @@ class RedisRegistry(RegistryWithFamilies):
 
     def unwatch(self, room: str) -> None:
         self._feed.count(room, -1)
-
-    def followed(self, task_id: str) -> bool:
-        """Whether a task has not ended and some server may have a viewer of it. Asks once a second at most."""
-        known = self._records.last(task_id) or self._records.read(task_id)
-        return known is not None and not known.task.finished and self._followers.any(known.task)
 
     @property
     def feed(self) -> Feed:
