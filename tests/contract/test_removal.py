@@ -71,6 +71,7 @@ def test_expire_lets_go_of_what_ended_long_ago(open_registry: OpenRegistry, cloc
     assert told.ids == ["first", "second", "late"]
 
 
+@pytest.mark.thousands
 def test_expire_lets_go_of_thousands(open_registry: OpenRegistry, clock: Clock) -> None:
     """It is not limited to what one hold of the lock removes."""
     registry = open_registry(retention=1.0, max_tasks_per_user=5000)

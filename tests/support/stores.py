@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -32,10 +33,12 @@ def find_server(kind: str) -> str:
 
 class StoreServer:
     """A server process. `start` and `kill` may follow each other; but for what was there at the last `save`, what was
-    stored is gone then, unless the server is ``durable``: then it answers when it has what it was told on its disk."""
+    stored is gone then, unless the server is ``durable``: then it answers when it has what it was told on its disk.
+    ``options`` are more of the server's own."""
 
-    def __init__(self, kind: str = "redis", *, durable: bool = False) -> None:
+    def __init__(self, kind: str = "redis", *, durable: bool = False, options: Sequence[str] = ()) -> None:
         self._keeping = ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
+        self._options = options
         self._program = find_server(kind)
         # A path of a socket is at most 108 bytes long, which a test's own folder may exceed.
         self.folder = Path(tempfile.mkdtemp(prefix="rt-store-"))
@@ -55,6 +58,7 @@ class StoreServer:
         """Start the server, and return when it answers. AssertionError if it does not within 20 s."""
         command = [self._program, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         command += ["--save", "", *self._keeping, "--daemonize", "no", "--loglevel", "warning"]
+        command += self._options
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         over = time.monotonic() + 20
         with contextlib.closing(self.client()) as client:

@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ...errors import RegistryUnavailable
 from ...task import Task
 from ...values import is_task_id
-from .codec import decode
+from .codec import decode, encode
 from .link import Link
 
 #: Tasks read on one way there and back.
@@ -80,6 +81,10 @@ class Records:
         """
         if before:
             return self.decoded(before[0], version, size, before[1], nonce)
+        if task.info.epoch != self._link.known_epoch:  # a new connection has stored it, to another server than before
+            with contextlib.suppress(RegistryUnavailable):
+                written, record = int(size), encode(task)
+                task = decode(record, epoch=self._link.epoch, version=int(version), size=written, written=written)
         if task.version != int(version) or task.output_size != int(size) or task.output_more:
             task = msgspec.structs.replace(task, version=int(version), output_size=int(size), output_more=0)
         return self._know(Known(task, nonce))
