@@ -20,6 +20,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -217,6 +218,7 @@ def _speak(presence: weakref.ref[Presence], over: threading.Event) -> None:
         del found
 
 
+@cache  # it is read from a file, which takes a millisecond
 def _version() -> str:
     try:
         return importlib.metadata.version("realtime-progress")
