@@ -91,15 +91,21 @@ function arrange(state) {
   const byPlace = new Map();
   /** @type {Map<string, Shape>} */
   const byId = new Map();
-  for (const id of state.listed.keys()) {
-    const key = placeOf(state, id);
-    const shape = byPlace.get(key) ?? { key, made: key.slice(0, INSTANT), ids: [], parts: [], parent: undefined, orphan: false };
+  /** @type {Shape[]} */
+  const order = [];
+  const shared = state.places.size > 0; // few lists have attempts; the others need not be searched for them
+  for (const [id, created] of state.listed.entries()) {
+    const key = shared ? placeOf(state, id) : `${created} ${id}`;
+    let shape = shared ? byPlace.get(key) : undefined;
+    if (!shape) {
+      order.push((shape = { key, made: key.slice(0, INSTANT), ids: [], parts: [], parent: undefined, orphan: false }));
+      if (shared) byPlace.set(key, shape);
+    }
     shape.ids.push(id);
-    byPlace.set(key, shape);
     byId.set(id, shape);
   }
+  order.sort(newerFirst);
   const attempt = (/** @type {string} */ id) => state.tasks.get(id)?.attempt ?? 1;
-  const order = [...byPlace.values()].sort(newerFirst);
   for (const shape of order) {
     if (shape.ids.length > 1) shape.ids.sort((a, b) => attempt(a) - attempt(b));
     const parent = state.tasks.get(shape.ids.at(-1) ?? "")?.parent_id;

@@ -6,7 +6,7 @@ import { later } from "./attempts.js";
 /** @typedef {import("./realtime.js").TaskFacts} TaskFacts */
 /** @typedef {import("./realtime.js").TaskListener} TaskListener */
 /** @typedef {import("./task-store.js").State} State */
-/** @typedef {{stop: () => void, answer: {task: Task | null, facts: TaskFacts} | null}} Watched */
+/** @typedef {{id: string, stop: () => void, answer: {task: Task | null, facts: TaskFacts} | null}} Watched */
 
 export class Following {
   #read;
@@ -35,34 +35,33 @@ export class Following {
    * @returns {() => void}
    */
   follow(id, fn) {
-    const first = this.#open(id, () => tell());
-    /** The newest attempt that is known of. @type {{id: string, watched: Watched}} */
-    let newest = { id, watched: first };
+    /** The task that was named, then newer attempts at it: the one that is shown, and those that may yet come. */
+    const watched = [this.#open(id, () => tell())];
     /** @type {Task | null | undefined} */
     let told;
     const tell = () => {
-      const answers = [newest.watched.answer, first.answer];
       // How things stand is told once: not an older attempt first, as if the newer one had only just begun.
-      if (told === undefined && answers.includes(null)) return;
-      const answer = answers.find((each) => each?.task) ?? answers.find(Boolean);
-      if (!answer || answer.task === told) return;
-      if (answer.task && told && answer.task.attempt < told.attempt && !newest.watched.answer) return;
+      if (told === undefined && watched.some(({ answer }) => answer === null)) return;
+      const answers = watched.map(({ answer }) => answer);
+      const answer = [...answers].reverse().find((each) => each?.task) ?? answers.find(Boolean);
+      if (!answer) return;
+      for (const { stop } of watched.splice(1, answers.indexOf(answer) - 1)) stop();
+      if (answer.task === told) return;
       told = answer.task;
       fn(answer.task, answer.facts);
     };
     const look = () => {
       const state = this.#read();
-      const next = [...later(state, newest.id)].at(-1) ?? (state.tasks.has(newest.id) ? undefined : [...later(state, id)].at(-1));
-      if (next === undefined || next === newest.id) return;
-      if (newest.watched !== first) newest.watched.stop();
-      newest = { id: next, watched: this.#open(next, () => tell()) };
+      const newest = watched.at(-1)?.id ?? id;
+      // Of what is gone nobody knows any more which came after it.
+      const next = [...later(state, newest)].at(-1) ?? (state.tasks.has(newest) ? undefined : [...later(state, id)].at(-1));
+      if (next !== undefined && next !== newest) watched.push(this.#open(next, () => tell()));
     };
     this.#followers.add(look);
     look();
     return () => {
       this.#followers.delete(look);
-      first.stop();
-      newest.watched.stop();
+      for (const { stop } of watched) stop();
     };
   }
 
@@ -73,7 +72,7 @@ export class Following {
    */
   #open(id, heard) {
     /** @type {Watched} */
-    const watched = { stop: () => {}, answer: null };
+    const watched = { id, stop: () => {}, answer: null };
     watched.stop = this.#watch(id, (task, facts) => {
       watched.answer = { task, facts };
       heard();

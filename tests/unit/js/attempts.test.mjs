@@ -66,6 +66,12 @@ test("An id that was made anew has nothing to do with what tried the old one aga
   assert.deepEqual([...later(anew, "a1")], []);
 });
 
+test("A retry that was made anew as a task of its own leaves the place of what its namesake tried again", () => {
+  const state = run([snap([attempt("a", 1, 1), attempt("b", 1, 5)]), push(attempt("a", 2, 8))]);
+  const anew = run([push(attempt("a", 2, 20, { version: 100, retry_of: null, attempt: 1 }))], state);
+  assert.deepEqual(shown(anew), ["a2/1", "b1/1", "a1/1"]);
+});
+
 test("Tasks that say they try each other again are each one task, and nothing runs for ever", () => {
   const state = run([snap([task("a", 1, { retry_of: "b", attempt: 2 }), task("b", 1, { retry_of: "a", attempt: 2 }), task("c", 1, { retry_of: "c" })])]);
   assert.deepEqual([...later(state, "a")], ["b"]);
@@ -130,6 +136,37 @@ test("A single task is followed by asking for the attempt that it names", async 
   const asked = await world.socket.answer("subscribe", { ok: true, tasks: [attempt("a", 2, 2, single)], denied: [] });
   assert.deepEqual(asked.task_ids, ["a2"]);
   assert.deepEqual(known(calls), ["a2"]);
+});
+
+test("Until a newer attempt can be seen the one before it is shown; then it is let go", async () => {
+  const world = makeWorld();
+  const { calls } = follow(world, "a1");
+  await world.goLive([], { user_id: null });
+  const single = (n, more) => attempt("a", n, n, { user: "grace", ...more });
+  await world.socket.answer("subscribe", { ok: true, tasks: [single(1, { retried_by: "a2" })], denied: [] });
+  await world.socket.answer("subscribe", { ok: true, tasks: [single(2)], denied: [] });
+  world.socket.fire("task_progress", single(2, { version: 9, retried_by: "a3" }));
+  world.socket.fire("task_progress", single(1, { version: 9, retried_by: "a2" }));
+  await settle();
+  assert.deepEqual(known(calls), ["a2", "a2"]);
+  assert.deepEqual(world.socket.messages("unsubscribe"), []);
+  await world.socket.answer("subscribe", { ok: true, tasks: [single(3)], denied: [] });
+  await settle();
+  assert.deepEqual(known(calls), ["a2", "a2", "a3"]);
+  assert.deepEqual(world.socket.messages("unsubscribe"), [{ task_ids: ["a2"] }]);
+});
+
+test("When the server has lost its memory, who follows goes on with what has the name now", async () => {
+  const world = makeWorld();
+  const { calls } = follow(world, "a1");
+  await world.goLive([attempt("a", 1, 1), attempt("a", 2, 2)]);
+  await world.comeBack();
+  const epoch = "e2";
+  await world.goLive([attempt("a", 1, 30, { epoch })], { epoch });
+  await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["a2"] });
+  world.socket.fire("task_created", task("again", 5, { epoch, created_at: at(40), retry_of: "a1", attempt: 2 }));
+  await settle();
+  assert.deepEqual(known(calls), ["a2", "a1", "again"]);
 });
 
 test("A retry of a task of the viewer's group is listed, also where a card has asked for it first", async () => {
