@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 import weakref
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -22,10 +22,10 @@ from werkzeug.exceptions import HTTPException
 
 from . import auth, concurrency, installation, keys
 from .auth import Grant, Tickets
+from .blocks import Blocks
 from .config import Config
 from .demand import OnWatch
 from .errors import ConfigError, NoRealtime
-from .handle import Handle, track
 from .hub import Hub
 from .keys import Keys
 from .metrics import Metrics
@@ -56,7 +56,7 @@ _OnWatch = TypeVar("_OnWatch", bound=OnWatch)
 _instances: weakref.WeakSet[Realtime] = weakref.WeakSet()
 
 
-class Realtime(Operations):
+class Realtime(Blocks):
     """Live progress for a Flask app.
 
     ``Realtime(app)``, or ``rt = Realtime()`` and ``rt.init_app(app)`` in a factory. ``socketio`` is the app's own
@@ -248,43 +248,6 @@ class Realtime(Operations):
         ).format(msgspec.json.encode(settings).decode(), settings["static"])
 
     # Jobs.
-
-    def task(
-        self, task_id: TaskId, *, passthrough: tuple[type[BaseException], ...] = (), takeover: bool = False
-    ) -> Handle:
-        """The `Handle` of a task that exists; also a context manager, as `progress`. Raises `TaskNotFound`."""
-        return Handle(self, self.require(task_id).task_id, passthrough=passthrough, takeover=takeover)
-
-    def progress(
-        self, *, user_id: UserId | Word | None = None, name: str | None = None, total: float | None = None,
-        unit: str | None = None, task_id: TaskId | None = None, message: str | None = "Starting...",
-        metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
-        passthrough: tuple[type[BaseException], ...] = (),
-    ) -> Handle:  # fmt: skip
-        """``with rt.progress(user_id=…, name=…) as task:`` runs the block as a task.
-
-        The end of the block completes it; an exception fails it and is raised again (one of ``passthrough`` leaves the
-        task alone); KeyboardInterrupt cancels it. Arguments as for `create_task`.
-        """
-        task = self.create_task(
-            task_id, user_id, name=name, total=total, unit=unit, message=message, metadata=metadata,
-            groups=groups, cancellable=True,
-        )  # fmt: skip
-        return Handle(self, task.task_id, passthrough=passthrough)
-
-    def track(
-        self, iterable: Iterable[_T], *, user_id: UserId | Word | None = None, name: str | None = None,
-        total: float | None = None, unit: str | None = None, task_id: TaskId | None = None,
-        message: str | None = "Starting...", metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
-    ) -> Generator[_T]:  # fmt: skip
-        """``for row in rt.track(rows, user_id=…):`` shows the loop as a task that ends with it.
-
-        Left early, the task fails with code ``abandoned``. ``total`` is ``len(iterable)`` where there is one.
-        """
-        return track(
-            self, iterable, task_id=task_id, user_id=user_id, name=name, total=total, unit=unit, message=message,
-            metadata=metadata, groups=groups,
-        )  # fmt: skip
 
     def start(
         self, function: Callable[..., Any], *args: Any, user_id: UserId | Word | None = None, name: str | None = None,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import ssl
-from collections.abc import Collection, Generator, Iterable, Mapping
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from .. import values
+from ..blocks import Blocks
 from ..config import Config
 from ..errors import InvalidValue
-from ..handle import Handle, track
 from ..heart import Heart
 from ..operations import ANYBODY, NOBODY, Operations, TaskId, UserId, Word
 from ..registry import open_registry, schemes
@@ -28,7 +27,7 @@ from .transport import Transport
 _T = TypeVar("_T")
 
 
-class Client(Operations):
+class Client(Blocks):
     """Live progress from a worker: ``Client("https://app.example.com", key="rt_…")``.
 
     The functions are those of `Realtime`, with the same arguments, results and errors; no user is identified here, so
@@ -99,38 +98,6 @@ class Client(Operations):
             return task
         owner = None if user_id is None or user_id is NOBODY else values.user_id(user_id)
         return task if owner is not None and task.user_id == owner else None
-
-    def task(
-        self, task_id: TaskId, *, passthrough: tuple[type[BaseException], ...] = (), takeover: bool = False
-    ) -> Handle:
-        """The `Handle` of a task that exists; also a context manager, as `progress`. Raises `TaskNotFound`."""
-        return Handle(self._working(), self.require(task_id).task_id, passthrough=passthrough, takeover=takeover)
-
-    def progress(
-        self, *, user_id: UserId | Word | None = None, name: str | None = None, total: float | None = None,
-        unit: str | None = None, task_id: TaskId | None = None, message: str | None = "Starting...",
-        metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
-        passthrough: tuple[type[BaseException], ...] = (),
-    ) -> Handle:  # fmt: skip
-        """``with client.progress(user_id=…, name=…) as task:`` runs the block as a task: see `Realtime.progress`."""
-        task = self.create_task(
-            task_id, user_id, name=name, total=total, unit=unit, message=message, metadata=metadata,
-            groups=groups, cancellable=True,
-        )  # fmt: skip
-        return Handle(self._working(), task.task_id, passthrough=passthrough)
-
-    def track(
-        self, iterable: Iterable[_T], *, user_id: UserId | Word | None = None, name: str | None = None,
-        total: float | None = None, unit: str | None = None, task_id: TaskId | None = None,
-        message: str | None = "Starting...", metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
-    ) -> Generator[_T]:  # fmt: skip
-        """``for row in client.track(rows, user_id=…):`` shows the loop as a task that ends with it: see
-        `Realtime.track`.
-        """
-        return track(
-            self._working(), iterable, task_id=task_id, user_id=user_id, name=name, total=total, unit=unit,
-            message=message, metadata=metadata, groups=groups,
-        )  # fmt: skip
 
     def watched(self, task_id: TaskId) -> bool | None:
         """Whether somebody looks at the task, as the server said last; None while it has not. Over Redis it is False

@@ -20,7 +20,10 @@ LAYERS = {
         "hub", "outbox", "viewer", "frames", "flush", "rooms", "renewal", "stalls", "metrics", "pacing", "demand",
         "waiting", "presence",
     ),
-    4: ("transport", "batch", "reasons", "operations", "supervision", "heart", "handle", "wsgi_call", "slow_bodies"),
+    4: (
+        "transport", "batch", "reasons", "operations", "supervision", "blocks", "heart", "handle", "wsgi_call",
+        "slow_bodies",
+    ),
     5: ("extension", "current", "lifecycle", "runner", "client", "__init__"),
     6: (
         "demo", "demo_jobs", "demo_worker", "cli", "keys_cli", "top_cli", "top", "command", "serving", "workers",

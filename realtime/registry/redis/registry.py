@@ -12,8 +12,6 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from ...errors import (
-    InvalidValue,
-    LeaseHeld,
     LimitReached,
     RealtimeError,
     RegistryUnavailable,
@@ -160,7 +158,7 @@ class RedisRegistry(RegistryWithFamilies):
                 return task
             try:
                 new = change(task, self._now())
-            except (TaskAlreadyFinished, InvalidValue, LeaseHeld):
+            except RealtimeError:
                 if fresh:
                     raise
                 new = task
