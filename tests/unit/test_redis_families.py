@@ -114,11 +114,12 @@ def test_the_lines_go_with_the_parent(open_one: Open) -> None:
     registry = open_one()
     make(registry, "a", "b")
     registry.complete("p", None)
-    registry.complete("a", None)
     key = registry._keys.kin("p")
-    there, left = registry._link.ask(("EXISTS", key), ("PTTL", key))
-    assert there == 1
-    assert left > 0
+    for _ in range(2):
+        there, left = registry._link.ask(("EXISTS", key), ("PTTL", key))
+        assert there == 1
+        assert left > 0
+        registry.complete("a", None)
     registry.remove("p")
     assert registry._link.ask(("EXISTS", key)) == [0]
 
