@@ -25,8 +25,10 @@ settings.load_profile("realtime")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--history-trials", type=int, default=1, help="how many trials test_history.py makes, of five kills each"
-    )
+        "--history-trials", type=int, default=1,
+        help="how many trials test_history*.py make, of five kills each; with several, outages last 30 and 90 s, and "
+        "each trial has 2,000 races",
+    )  # fmt: skip
 
 
 def _servers(folder: Path) -> Iterator[StartServer]:

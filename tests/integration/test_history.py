@@ -39,7 +39,7 @@ def test_what_was_acknowledged_survives_in_a_file(
 )  # fmt: skip
 def test_a_trial_finds_that_a_safety_is_off(safety: str, fault: str, server_process: StartServer) -> None:
     """Without catching up a viewer ends with less; a change that is sent again, and not known again, counts twice."""
-    with redis_trial(server_process, 2, settle=5.0, SWITCHED_OFF=safety) as trial:
+    with redis_trial(server_process, 2, settle=5.0, servers=1, SWITCHED_OFF=safety) as trial:
         with pytest.raises(AssertionError, match=fault):
             trial.run(0)
         trial.close()

@@ -97,8 +97,9 @@ class History:
                 del self._acknowledged[task_id]
                 continue
             assert now is not None, f"{task_id} was acknowledged and is gone"
+            self._ends_once(task_id)
             if told["status"] in ENDS:
-                assert _same(now, told), f"{task_id} had ended, and is another now"
+                assert _same(now, told), f"{task_id} had ended, and is another now: {_told(told)}, then {_told(now)}"
                 if self._keeps_progress or (now["error"] or {}).get("code") != "worker_lost":
                     self._count(now)
                 continue
@@ -112,6 +113,10 @@ class History:
             assert now["version"] >= told["version"], f"{task_id} has lost a change"
             if task_id not in lost:
                 self._count(now)
+
+    def _ends_once(self, task_id: str) -> None:
+        ends = {snapshot["status"] for snapshot in self._acknowledged[task_id]} & set(ENDS)
+        assert len(ends) <= 1, f"{task_id} ended as {' and as '.join(sorted(ends))}"
 
     def _count(self, state: Snapshot) -> None:
         task_id, current = state["task_id"], state["progress"]["current"] or 0
@@ -158,8 +163,7 @@ class History:
         for task_id, snapshots in self._acknowledged.items():
             versions = [snapshot["version"] for snapshot in snapshots]
             assert len(set(versions)) == len(versions), f"{task_id}: a version was given twice"
-            ends = {snapshot["status"] for snapshot in snapshots} & set(ENDS)
-            assert len(ends) <= 1, f"{task_id} ended as {ends}"
+            self._ends_once(task_id)
         self._fenced()
         known = {
             (task_id, snapshot["version"]): snapshot
@@ -186,3 +190,7 @@ class History:
 def _same(one: Snapshot, other: Snapshot) -> bool:
     """Whether two snapshots are the same, though the store's memory may have begun anew in between."""
     return {**one, "epoch": None} == {**other, "epoch": None}
+
+
+def _told(snapshot: Snapshot) -> str:
+    return f"{snapshot['status']} {snapshot['version']} of {snapshot.get('progress')} ({snapshot.get('error')})"

@@ -9,6 +9,7 @@ import json
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,7 +45,7 @@ class Trial:
 
     def __init__(
         self, start_server: StartServer, registry: str, store: StoreServer | None, seed: int, app: str = "plain:app",
-        settle: float = PATIENCE, **environment: str,
+        settle: float = PATIENCE, servers: int = VIEWERS, **environment: str,
     ) -> None:  # fmt: skip
         self._start_server = start_server
         self._store = store
@@ -65,7 +66,7 @@ class Trial:
         self._stores = [Store() for _ in range(VIEWERS)]
         self._wires: dict[int, Wire] = {}
         self._failures: list[BaseException] = []
-        self.servers = [self._serve() for _ in range(1 if store is None else VIEWERS)]
+        self.servers = [self._serve() for _ in range(1 if store is None else servers)]
         self._viewers = [self._start(self._view, number) for number in range(VIEWERS)]
 
     def _serve(self, port: int | None = None) -> Remote:
@@ -122,9 +123,15 @@ class Trial:
                 if state["status"] not in ENDS:
                     self.history.acknowledged(server.call("complete_task", task_id=task_id))
         truth = self.look()
+        over = time.monotonic() + self._settle
         for number, store in enumerate(self._stores):
-            same = f"viewer {number} does not end with what is so"
-            self.wait_for(lambda store=store: store.tasks == truth, self._settle, same)  # type: ignore[misc]
+            while store.tasks != truth:
+                left = over - time.monotonic()
+                assert left > 0, f"viewer {number} does not end with what is so: {_difference(store.tasks, truth)}"
+                with self._news:
+                    self._news.wait(min(left, 1.0))
+                if self._failures:
+                    raise self._failures[0]
         self.close()
         self.history.check({})
 
@@ -222,8 +229,7 @@ class Trial:
     def look(self, lost: frozenset[str] = frozenset()) -> dict[str, dict[str, Any]]:
         """What the servers know of all tasks, which is what was acknowledged; the workers of ``lost`` are gone."""
         server = self.servers[0]
-        found = {task_id: server.call("get_task_status", task_id=task_id) for task_id in self.history.tasks()}
-        states = {task_id: state for task_id, state in found.items() if state is not None}
+        states: dict[str, dict[str, Any]] = server.call("get_tasks", task_ids=self.history.tasks())
         self.history.survived(states, lost, server.stats()["epoch"] if self.forgetful else None)
         for state in states.values():
             self.history.learned(state)
@@ -254,6 +260,12 @@ class Trial:
             finally:
                 connection.close()
         self.history.saw("ada", events)
+
+
+def _difference(seen: dict[str, Any], truth: dict[str, Any]) -> str:
+    """What a viewer knows otherwise, at most three of them."""
+    others = [task_id for task_id in {**seen, **truth} if seen.get(task_id) != truth.get(task_id)]
+    return "; ".join(f"{one}: {seen.get(one)}, and it is {truth.get(one)}" for one in others[:3])
 
 
 @contextlib.contextmanager

@@ -140,3 +140,15 @@ def test_what_was_acknowledged_in_a_memory_that_is_gone_may_be_gone() -> None:
     history.acknowledged({**state(1, "processing", 0), "epoch": "after"})
     with pytest.raises(AssertionError, match="gone"):
         history.survived({}, epoch="after")
+
+
+def test_two_ends_that_were_acknowledged_are_found() -> None:
+    """Whatever is so afterwards."""
+    history = History()
+    history.acknowledged(state(1, "failed", 0, "worker_lost"))
+    history.acknowledged(state(2, "completed", 0))
+    fault = "ended as completed and as failed"
+    with pytest.raises(AssertionError, match=fault):
+        history.survived({"t": state(2, "completed", 0)})
+    with pytest.raises(AssertionError, match=fault):
+        history.check({})

@@ -174,6 +174,11 @@ def _pages(rt: Realtime) -> flask.Blueprint:
             return {"error": {"code": error.code, "message": str(error)}}, error.http_status
         return flask.jsonify(_json(made))
 
+    @pages.post("/call/get_tasks")
+    def get_tasks() -> Any:
+        found = [rt.get_task_status(task_id) for task_id in flask.request.get_json()["task_ids"]]
+        return flask.jsonify({task.task_id: task.as_dict() for task in found if task is not None})
+
     @pages.post("/job/<kind>")
     def job(kind: str) -> Any:
         arguments = flask.request.get_json() or {}
