@@ -27,7 +27,8 @@ class Config:
 
     #: Where tasks live. ``memory://``: in this process, forgotten when it ends. ``sqlite:///tasks.db``: in a file that
     #: one server process owns; relative to the app's instance folder, with four slashes to the root. ``redis://``,
-    #: ``rediss://``, ``redis+sentinel://``, ``unix://`` and ``valkey://``: on a server that many processes share.
+    #: ``rediss://``, ``redis+sentinel://``, ``redis+cluster://``, ``unix://`` and ``valkey://``: on a server, or a
+    #: cluster of them, that many processes share.
     registry: str = "memory://"
     #: The Socket.IO namespace of viewers.
     namespace: str = "/tasks"

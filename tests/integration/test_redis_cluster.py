@@ -274,6 +274,11 @@ def test_a_node_that_was_started_anew_has_lost_its_memory(
     for task_id in ids.values():
         task = worker.update(task_id, "Still here")
         server.wait_until(partial(heard, server, task))
+    # Who comes now finds them, too, though their lists may be among what was lost.
+    wait_for(lambda: {task.task_id for task in worker.unfinished()} == set(ids.values()))
+    late = opened.enter_context(contextlib.closing(Server(harmed_url, timeout=5.0)))
+    late.open(user_room("ada"))
+    assert {task.task_id for task in told(late)} == set(ids.values())
     again = worker.create(new(lost))[0]
     server.wait_until(partial(heard, server, again))
     assert again.version > max(task.version for task in before)

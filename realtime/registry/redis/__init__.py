@@ -64,8 +64,15 @@ task at most once per interval, as the merged arguments of the updates since (an
 wins), so that another's change in between is not overwritten. Creations, ends, requests to stop and flushes write
 through, after what waits for that task. It stands on the interface of `Registry` alone, and is not in this package.
 
-**A cluster.** Keys and scripts are ready for it. What remains: the channels of users and groups are in other slots than
-the task, so that their ``SPUBLISH`` is a second write; and the run ids are those of all primaries.
+**A cluster** has each task on one node, by the hash tag, and the lists on another. A change and its news are one script
+there too: it tells them, with ``SPUBLISH``, by the channel of the task alone, which is in the task's slot. The channels
+of users and groups are in the slot of the lists, whose scripts tell that a task is about to come and that one was
+removed. The feed has a connection to each primary, and follows with a room each unfinished task of it, as `sharded`
+says; what a moved slot has taken elsewhere it follows there (`lines`), and catches up with it. The epoch stands beside
+the lists with the run ids of all primaries that have slots: if one of them is missing, because it was started anew or
+another has taken its place, writes may be lost, and a new epoch begins; one that joins changes nothing. A cluster that
+gives a primary's last slots away begins a new one, too: that looks the same. `relist` makes up for lists that were
+lost alone.
 """
 
 from __future__ import annotations

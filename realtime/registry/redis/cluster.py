@@ -8,7 +8,9 @@ more after a timeout, one after the other.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -103,6 +105,18 @@ class ClusterLink(Link):
     def disconnect(self) -> None:
         if self._made is not None:
             self._made.disconnect_connection_pools()
+
+    def task_ids(self) -> Iterator[list[str]]:
+        """The ids of all tasks and of what is left of removed ones, some at a time. Raises `RegistryUnavailable`."""
+        before, after = self.keys.task("\0").split("\0")
+        pattern = re.sub(r"([*?[\]\\])", r"\\\1", before) + "*" + after
+        for node in self.attempt(self.primaries):
+            cursor, scan = 0, self.client.get_redis_connection(node).scan
+            while True:
+                cursor, found = self.attempt(partial(scan, cursor, match=pattern, count=1000, _type="hash"))
+                yield [key.decode().removeprefix(before).removesuffix(after) for key in found]
+                if not cursor:
+                    break
 
     # Memory.
 

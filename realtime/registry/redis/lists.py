@@ -11,9 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from ...task import NewTask, Task
+from .cluster import ClusterLink
 from .codec import encode
 from .keys import rooms_with_lists
 from .link import Link
+from .relist import Relist
 
 #: Microseconds after which a task that is listed and not there is not about to be created any more.
 _CREATION: Final = 60_000_000
@@ -55,6 +57,7 @@ class Lists:
         #: How full a shelf must be for another look, where tasks are pinned; and shelves that were left too full.
         self._look_at: dict[str, int] = {}
         self._crowded: dict[Shelf, None] = {}
+        self._again = Relist(link, read_many, self._restore) if isinstance(link, ClusterLink) else None
 
     # Writing.
 
@@ -174,6 +177,28 @@ class Lists:
         for task, place in zip(ended, places, strict=True):
             if place is None:
                 self.settle(task)
+
+    # Lists that were lost.
+
+    def relist(self) -> None:
+        """Go on looking for tasks that are in no list, where lists can be lost alone."""
+        if self._again is not None:
+            self._again.step()
+
+    def _restore(self, tasks: Collection[Task]) -> None:
+        keys = self._keys
+        listed = self._link.ask(
+            *(("ZSCORE", keys.ended if task.finished else keys.live, _member(task)) for task in tasks)
+        )
+        for task, place in zip(tasks, listed, strict=True):
+            if place is None and task.finished:
+                self.settle(task)
+            elif place is None:
+                member, channels = _member(task), keys.channels_of_lists(task.user_id, task.groups)
+                self._link.ask(
+                    *(("ZADD", key, task.info.order, member) for key in self._places(task, finished=False)),
+                    *(("SPUBLISH", channel, f"N {task.task_id}") for channel in channels),
+                )
 
     # Who must leave.
 
