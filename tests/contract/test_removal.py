@@ -183,6 +183,7 @@ def test_expire_returns_to_the_bound_when_pins_are_gone(open_registry: OpenRegis
     assert ids_of(registry) == ["j", "i"]
 
 
+@pytest.mark.thousands
 def test_pins_do_not_make_each_end_look_at_all_of_them(open_registry: OpenRegistry) -> None:
     """With hundreds pinned the questions grow with the ends, not with their square."""
     registry = open_registry(max_tasks=10)
