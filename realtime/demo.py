@@ -210,7 +210,7 @@ def way_of_reporting(user: str) -> tuple[dict[str, str], Callable[[], object]]:
     host, port = request.environ["SERVER_NAME"], request.environ["SERVER_PORT"]
     path = Path(rt.config.worker_keys or "")
     expires = datetime.now(UTC) + timedelta(seconds=2 * demo_worker.LIFE)
-    key, made = keys.create(path, ["report", f"user:{user}"], expires=expires)
+    key, made = keys.create(path, ["create", "report", f"user:{user}"], expires=expires)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     return {"REALTIME_URL": url, "REALTIME_KEY": key}, partial(keys.revoke, path, made.id)
 

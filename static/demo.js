@@ -21,7 +21,7 @@ const COUNTS = ["no", "one", "two", "three", "four", "five", "six", "seven", "ei
 const views = [...document.querySelectorAll(".view")].map(openView);
 for (const view of views) {
   view.client.tasks((tasks) => {
-    view.count = tasks.length;
+    view.count = tasks.filter((task) => !task.parent_id && !task.retried_by).length; // as the list shows them
     for (const each of views) sayEmpty(each);
   });
   letCut(view);

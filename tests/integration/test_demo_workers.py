@@ -7,12 +7,13 @@ import json
 import os
 import re
 import signal
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from realtime.demo_worker import PARTS
 from support import remote
 from support.process import ServerProcess, StartServer
 from support.remote import PATIENCE, wait_until
@@ -84,8 +85,11 @@ class Pair:
 
 def children_of(parent: int) -> list[int]:
     """Also those of its threads."""
-    threads = Path(f"/proc/{parent}/task").iterdir()
-    return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+    found: list[int] = []
+    for thread in Path(f"/proc/{parent}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # one that has ended meanwhile
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def command_of(pid: int) -> list[str]:
@@ -93,8 +97,11 @@ def command_of(pid: int) -> list[str]:
 
 
 def descriptors_of(pid: int) -> list[str]:
-    links = list(Path(f"/proc/{pid}/fd").iterdir())
-    return [str(link.readlink()) for link in links if link.is_symlink()]
+    found: list[str] = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # one that was closed meanwhile
+            found.append(str(link.readlink()))
+    return found
 
 
 def start(start_server: StartServer) -> Pair:
@@ -142,7 +149,7 @@ def test_a_kill_reaches_the_worker_from_the_other_process(pair: Pair) -> None:
         assert children_of(second) == []
         [worker] = children_of(first)
         assert visitor[second].ask("POST", "/worker?as=ada")[0] == 409
-        viewers[second].wait_for_task(task["task_id"], status="processing", unit="numbers")
+        viewers[second].wait_for(lambda: len(parts_of(viewers[second], task)) == PARTS, "parts")
         assert [stranger[pid].ask("POST", "/worker/kill")[0] for pid in pair.pids] == [409, 409]
         assert is_alive(worker)
         assert visitor[second].ask("POST", "/worker/kill")[0] == 202
@@ -151,6 +158,12 @@ def test_a_kill_reaches_the_worker_from_the_other_process(pair: Pair) -> None:
             end = viewer.wait_for_task(task["task_id"], status="failed")
             assert end["error"]["code"] == "worker_lost"
             assert any(payload["stalled_since"] for _, payload in viewer.heard_of(task["task_id"]))
+            for part in parts_of(viewer, task):
+                assert viewer.wait_for_task(part, status="failed")["error"]["code"] == "worker_lost"
+
+
+def parts_of(viewer: Viewer, whole: Any) -> list[str]:
+    return [task["task_id"] for task in list(viewer.tasks.values()) if task["parent_id"] == whole["task_id"]]
 
 
 def test_ctrl_c_ends_all(server_process: StartServer) -> None:

@@ -284,7 +284,7 @@ def start_worker(client: FlaskClient, user: str = "ada") -> TestResponse:
 def test_a_worker_gets_a_task_and_a_key_for_it(
     client: FlaskClient, rt: Realtime, workers: list[tuple[str, dict[str, str], Any]]
 ) -> None:
-    """The page knows the task; the key lets its holder report on that user's tasks, for a while, and goes with it."""
+    """The page knows the task; the key lets its holder make and report that user's tasks, for a while."""
     [mine] = re.findall(r'data-worker="(worker\.[0-9a-f]{16}\.)"', client.get("/").text)
     response = start_worker(client, "grace")
     assert response.status_code == 202
@@ -296,7 +296,7 @@ def test_a_worker_gets_a_task_and_a_key_for_it(
     file = Path(rt.config.worker_keys or "")
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     [key] = keys.read(file)
-    assert key.scopes == ("report", "user:grace")
+    assert key.scopes == ("create", "report", "user:grace")
     assert key.expires is not None
     assert keys.Keys(file).check(environ["REALTIME_KEY"]).name == key.name
     ended()

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 
-from realtime import Realtime, RegistryUnavailable, demo_worker
+from realtime import Realtime, RegistryUnavailable, TaskCancelled, demo_worker
 from support.tools import ROOT
 
 PATIENCE = 30  # seconds
@@ -40,14 +41,38 @@ def looked_after(rt: Realtime) -> tuple[int, list[str]]:
 
 
 def test_the_primes_are_counted(rt: Realtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as there are, with every block said."""
+    """As many as there are, in three parts, each with every block said."""
     monkeypatch.setattr(demo_worker, "PAUSE", 0)
     with rt.task("worker") as task:
-        result = demo_worker.count_primes(task)
-        progress = task.snapshot.progress
+        result = demo_worker.count_primes(rt, task)
+        whole = task.snapshot
     assert result == {"message": "216,816 primes below 3,000,000.", "primes": 216_816}
-    assert (progress.current, progress.total, progress.unit) == (3_000_000, 3_000_000, "numbers")
-    assert progress.message == f"216,816 primes so far, says process {os.getpid()}"
+    assert whole.percent == 100
+    assert whole.message == f"216,816 primes so far, says process {os.getpid()}"
+    parts = [task for task in rt.list_tasks("ada") if task.parent_id == "worker"]
+    assert {(part.name, part.status, part.current) for part in parts} == {
+        (f"From {low}", "completed", 1_000_000) for low in ("0", "1,000,000", "2,000,000")
+    }
+
+
+def test_to_stop_it_is_to_stop_its_parts(rt: Realtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so by what it raises, when all have stopped."""
+    monkeypatch.setattr(demo_worker, "PAUSE", 0)
+    primes = demo_worker.primes_of
+
+    def count(low: int, *more: Any) -> list[int]:
+        if low == 500_000:
+            rt.cancel_task("worker")
+        return primes(low, *more)
+
+    monkeypatch.setattr(demo_worker, "primes_of", count)
+    with pytest.raises(TaskCancelled), rt.task("worker") as task:
+        demo_worker.count_primes(rt, task)
+    tasks = rt.list_tasks("ada")
+    assert len(tasks) == 1 + demo_worker.PARTS
+    assert all(task.finished for task in tasks)
+    assert {"cancelled"} <= {str(task.status) for task in tasks} <= {"cancelled", "completed"}
+    assert rt.require("worker").status == "cancelled"
 
 
 def test_one_that_is_to_be_killed_is_killed(rt: Realtime) -> None:
