@@ -10,8 +10,8 @@ import pytest
 from support.process import StartServer
 from support.trial import Trial, redis_trial
 
-#: Servers start one after the other, and on a busy machine each takes its time.
-pytestmark = pytest.mark.timeout(600)
+#: Servers start one after the other, on a busy machine each takes its time, and there may be many trials.
+pytestmark = pytest.mark.timeout(3600)
 
 #: How often a server is killed in a trial.
 KILLS = 5

@@ -21,7 +21,7 @@ from support.remote import PATIENCE, Refused, Remote
 from support.stores import StoreServer
 from support.trial import Trial, redis_trial
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 
 CREATORS = 100
 #: Tasks that are completed, failed and cancelled at once in a trial: by processes that share a store, where it is the

@@ -19,7 +19,7 @@ from support.remote import wait_until
 from support.stores import StoreServer
 from support.trial import Trial, redis_trial
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(3600)
 
 #: Seconds.
 LEASE = 2.0
