@@ -14,7 +14,7 @@ from realtime.registry.redis import RedisRegistry
 from realtime.task import NewTask, TaskFailure
 from support import remote
 from support.process import StartServer
-from support.remote import Remote
+from support.remote import Remote, wait_until
 from support.stores import StoreServer
 from support.viewer import Viewer, watching
 
@@ -134,6 +134,30 @@ def test_a_server_that_is_restarted_has_all_tasks(server_process: StartServer, s
     second = start(server_process, store)
     assert second.call("get_task_status", task_id=job)["error"]["code"] == "server_stopped"
     assert second.call("get_task_status", task_id=mine) == before
+
+
+def test_a_store_that_keeps_a_file_has_all_that_was_answered(server_process: StartServer) -> None:
+    """It is killed: tasks at work and tasks that have ended are as they were, under a new epoch."""
+    store = StoreServer(durable=True)
+    try:
+        store.start()
+        server = start(server_process, store)
+        ended, moving = server.create("ada"), server.create("ada", total=1000)
+        server.call("append_output", task_id=ended, text="all of it\n")
+        server.call("complete_task", task_id=ended, result={"rows": 7})
+        for current in range(50):
+            server.call("update_task_progress", task_id=moving, current=current)
+        before = [server.call("get_task_status", task_id=task_id) for task_id in (ended, moving)]
+        store.kill()
+        server.server.wait_for_output("out of reach")
+        store.start()
+        wait_until(lambda: server.request("GET", "/realtime/v1/readyz")[0], lambda status: status == 200)
+        after = [server.call("get_task_status", task_id=task_id) for task_id in (ended, moving)]
+        assert [task | {"epoch": None} for task in after] == [task | {"epoch": None} for task in before]
+        with watching(server.url, "ada") as viewer:
+            assert viewer.tasks == {task["task_id"]: task for task in after}
+    finally:
+        store.remove()
 
 
 def test_a_long_poll_is_answered_when_another_process_changes_the_task(
