@@ -98,9 +98,23 @@ def test_an_address_of_sentinels_names_a_service(scheme: str) -> None:
     assert {"db": 4, "username": "u", "password": "p@"}.items() <= pool.connection_kwargs.items()
 
 
+@pytest.mark.parametrize("scheme", ["redis+cluster", "rediss+cluster", "valkey+cluster", "valkeys+cluster"])
+def test_an_address_of_a_cluster_opens_nothing(scheme: str) -> None:
+    """It names some nodes; who else there is, is found out by the first call."""
+    link = open_link(f"{scheme}://u:p%40@127.0.0.1:1,127.0.0.2?prefix=app", 0.5)
+    assert (link.sharded, link.timeout, link.keys.meta) == (True, 0.5, "{app}:meta")
+    with pytest.raises(RegistryUnavailable):
+        link.look()
+
+
 @pytest.mark.parametrize(
     "url",
     [
+        "redis+cluster://u:secret@",
+        "redis+cluster://u:secret@h,",
+        "redis+cluster://u:secret@h:port",
+        "redis+cluster://u:secret@h/1",
+        "redis+cluster://u:secret@h?db=1",
         "redis://u:secret@h:port/0",
         "redis+sentinel://u:secret@",
         "redis+sentinel://u:secret@h",
