@@ -41,6 +41,7 @@ def test_what_was_acknowledged_survives_outages_of_the_store(
     with Proxy(store.socket) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}"
         with redis_trial(server_process, 0, store, url, "plain:app", 1.0) as trial:
+            trial.history.catches_up = True
             proxy.lose(0.02)
             with trial.written():
                 store.send_signal(signal.SIGSTOP)
@@ -72,7 +73,7 @@ def test_viewers_end_with_what_is_after_a_store_was_emptied(
     for seed in range(request.config.getoption("history_trials")):
         store = StoreServer()
         with redis_trial(server_process, seed, store, app="plain:app") as trial:
-            trial.forgetful = True
+            trial.forgetful = trial.history.catches_up = True
             with trial.written():
                 empty(trial, store)
                 trial.wait_for_answers(AFTER)
