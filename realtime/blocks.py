@@ -28,7 +28,7 @@ class Blocks(Operations):
         self, *, user_id: UserId | Word | None = None, name: str | None = None, total: float | None = None,
         unit: str | None = None, task_id: TaskId | None = None, message: str | None = "Starting...",
         metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
-        passthrough: tuple[type[BaseException], ...] = (),
+        parent_id: TaskId | None = None, weight: float = 1.0, passthrough: tuple[type[BaseException], ...] = (),
     ) -> Handle:  # fmt: skip
         """``with rt.progress(user_id=…, name=…) as task:`` runs the block as a task.
 
@@ -37,7 +37,7 @@ class Blocks(Operations):
         """
         task = self.create_task(
             task_id, user_id, name=name, total=total, unit=unit, message=message, metadata=metadata,
-            groups=groups, cancellable=True,
+            groups=groups, cancellable=True, parent_id=parent_id, weight=weight,
         )  # fmt: skip
         return Handle(self._working(), task.task_id, passthrough=passthrough)
 
@@ -45,6 +45,7 @@ class Blocks(Operations):
         self, iterable: Iterable[_T], *, user_id: UserId | Word | None = None, name: str | None = None,
         total: float | None = None, unit: str | None = None, task_id: TaskId | None = None,
         message: str | None = "Starting...", metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
+        parent_id: TaskId | None = None, weight: float = 1.0,
     ) -> Generator[_T]:  # fmt: skip
         """``for row in rt.track(rows, user_id=…):`` shows the loop as a task that ends with it.
 
@@ -52,5 +53,5 @@ class Blocks(Operations):
         """
         return track(
             self._working(), iterable, task_id=task_id, user_id=user_id, name=name, total=total, unit=unit,
-            message=message, metadata=metadata, groups=groups,
+            message=message, metadata=metadata, groups=groups, parent_id=parent_id, weight=weight,
         )  # fmt: skip

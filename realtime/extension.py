@@ -253,6 +253,7 @@ class Realtime(Blocks):
         self, function: Callable[..., Any], *args: Any, user_id: UserId | Word | None = None, name: str | None = None,
         task_id: TaskId | None = None, kwargs: Mapping[str, Any] | None = None, total: float | None = None,
         unit: str | None = None, metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
+        parent_id: TaskId | None = None, weight: float = 1.0,
     ) -> Task:  # fmt: skip
         """Run ``function(task, *args, **kwargs)`` on a thread of its own as a task; returns its first snapshot.
 
@@ -261,7 +262,7 @@ class Realtime(Blocks):
         """
         return self.runner.start(
             function, *args, user_id=user_id, name=name, task_id=task_id, kwargs=kwargs, total=total, unit=unit,
-            metadata=metadata, groups=groups,
+            metadata=metadata, groups=groups, parent_id=parent_id, weight=weight,
         )  # fmt: skip
 
     @overload

@@ -308,6 +308,8 @@ def track(
     message: str | None = "Starting...",
     metadata: Mapping[str, Any] | None = None,
     groups: Collection[str] = (),
+    parent_id: TaskId | None = None,
+    weight: float = 1.0,
 ) -> Generator[_T, None, None]:
     """A loop that is a task of its own, created when the first item is asked for.
 
@@ -318,7 +320,7 @@ def track(
     """
     task = operations.create_task(
         task_id, user_id, name=name, message=message, total=_length(iterable) if total is None else total, unit=unit,
-        metadata=metadata, groups=groups, cancellable=True,
+        metadata=metadata, groups=groups, cancellable=True, parent_id=parent_id, weight=weight,
     )  # fmt: skip
     with Handle(operations, task.task_id) as handle:
         yield from handle.track(iterable, total)

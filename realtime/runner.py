@@ -106,6 +106,8 @@ class Runner:
         unit: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         groups: Collection[str] = (),
+        parent_id: TaskId | None = None,
+        weight: float = 1.0,
     ) -> Task:
         """Run ``function(handle, *args, **kwargs)`` as a task; returns its first snapshot, which is pending.
 
@@ -123,6 +125,7 @@ class Runner:
         task = self._operations.create_task(
             task_id, user_id, name=name or _title(function, self._operations.config.max_name), status="pending",
             message=None, total=total, unit=unit, metadata=metadata, cancellable=True, groups=groups,
+            parent_id=parent_id, weight=weight,
         )  # fmt: skip
         work = _Work(Handle(self._operations, task.task_id), function, args, kwargs)
         pool = self._admit(work)
@@ -242,8 +245,8 @@ class Job(Generic[_R]):
         """Start ``function(task, *args, **kwargs)`` as a task; returns its first snapshot.
 
         ``user_id`` and ``task_id`` are the task's own, as for `create_task`, and do not reach the function. So are
-        ``name``, ``total``, ``unit``, ``metadata`` and ``groups``, in the place of the job's, except for one that the
-        function has a parameter of. Raises as `Runner.start`.
+        ``name``, ``total``, ``unit``, ``metadata``, ``groups``, ``parent_id`` and ``weight``, in the job's place, but
+        for one that the function has a parameter of. Raises as `Runner.start`.
         """
         own = {word: kwargs.pop(word) for word in _TASK_WORDS - _parameters(self._function) if word in kwargs}
         options = {**self._options, **own}
@@ -251,7 +254,7 @@ class Job(Generic[_R]):
 
 
 #: What a job's `start` may say of the task.
-_TASK_WORDS: Final = frozenset(("name", "total", "unit", "metadata", "groups"))
+_TASK_WORDS: Final = frozenset(("name", "total", "unit", "metadata", "groups", "parent_id", "weight"))
 
 
 def _parameters(function: Callable[..., Any]) -> frozenset[str]:

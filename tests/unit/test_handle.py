@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
+from flask import Flask
 
+from realtime import Realtime
 from realtime.config import Config
 from realtime.errors import (
     InvalidType,
@@ -839,3 +841,22 @@ def test_a_tracked_loop_that_is_closed_after_its_task_has_ended_says_nothing(
     loop.close()
     assert (operations.require("t").status, operations.require("t").result) == (COMPLETED, "enough")
     assert caplog.records == []
+
+
+# Parts of a job.
+
+
+def test_blocks_loops_and_jobs_may_be_parts() -> None:
+    """Whatever makes a task of its own may make it a part of another, of its own weight."""
+    app = Flask(__name__)
+    rt = Realtime(app)
+    rt.create_task("album", "ada")
+    with rt.progress(user_id="ada", task_id="block", parent_id="album", weight=3):
+        pass
+    for _ in rt.track([1], user_id="ada", task_id="loop", parent_id="album", weight=4):
+        pass
+    rt.job(lambda task: None).start(user_id="ada", task_id="job", parent_id="album", weight=2)
+
+    assert {part.task_id: part.info.kin.weight for part in rt.registry.children("album")} == {
+        "block": 3, "loop": 4, "job": 2,
+    }  # fmt: skip
