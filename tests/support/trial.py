@@ -8,6 +8,7 @@ import http.client
 import json
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -139,7 +140,9 @@ class Trial:
         """End the viewers."""
         self._over.set()
         for connection in list(self._wires.values()):
-            connection.close()
+            if (sock := connection.socket.sock) is not None:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)  # to close it would not wake the thread that waits for it
         for viewer in self._viewers:
             viewer.join(PATIENCE)
             assert not viewer.is_alive()
