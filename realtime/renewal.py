@@ -1,4 +1,9 @@
-"""What becomes of viewers when the registry has lost its memory: all come anew, and their first snapshot says so."""
+"""What becomes of viewers when the registry has lost its memory: all come anew, and their first snapshot says so.
+
+What a viewer is told is of the epoch of its first snapshot, and nothing of another. So those of a former epoch are told
+nothing more from the moment on in which there is a new one, and are closed; a look about once a second finds whom that
+has passed over, whatever came in between.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +12,36 @@ import logging
 from .concurrency import Concurrency
 from .hub import Hub
 from .registry.base import Registry
+from .viewer import Viewer
 
 log = logging.getLogger("realtime")
 
 
+def is_outdated(viewer: Viewer, registry: Registry) -> bool:
+    """Whether what a viewer will be told is of another epoch than what it was. (No: as long as either is not known.)"""
+    now = registry.local.epoch
+    return now != "" and viewer.epoch is not None and viewer.epoch != now
+
+
 def renew_viewers(registry: Registry, hub: Hub, concurrency: Concurrency) -> None:
-    """Have every viewer's connection closed after the registry has begun a new epoch. Clients come back."""
+    """Have the connection of every viewer of a former epoch closed. Clients come back."""
 
-    def close_all() -> None:
-        for viewer in list(hub.viewers.values()):
-            hub.close_viewer(viewer, "begins anew, since the task store has lost its memory")
+    def outdated() -> list[Viewer]:
+        return [viewer for viewer in list(hub.viewers.values()) if is_outdated(viewer, registry)]
 
-    registry.on_epoch = lambda epoch: concurrency.spawn(close_all, "realtime-renewal")
+    def close_outdated() -> None:
+        for viewer in outdated():
+            try:
+                hub.close_viewer(viewer, "begins anew, since the task store has lost its memory")
+            except Exception:  # the others are to come anew all the same
+                log.exception("A viewer of a former epoch could not be closed.")
+
+    def look(epoch: str | None = None) -> None:
+        found = outdated()
+        for viewer in found:
+            viewer.live = False
+        if found:
+            concurrency.spawn(close_outdated, "realtime-renewal")
+
+    registry.on_epoch = look
+    hub.on_sweep.append(look)

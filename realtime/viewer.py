@@ -40,7 +40,7 @@ class Viewer:
     """One connected session."""
 
     __slots__ = (
-        "address", "connection", "declines", "dirty", "follows", "grant", "hidden", "live", "looks", "outbox",
+        "address", "connection", "declines", "dirty", "epoch", "follows", "grant", "hidden", "live", "looks", "outbox",
         "outputs", "refused", "rooms", "session", "tokens", "tokens_at",
     )  # fmt: skip
 
@@ -51,6 +51,8 @@ class Viewer:
         self.grant = grant
         self.address = address
         self.outbox = outbox
+        #: The epoch of its first snapshot; None as long as it has none.
+        self.epoch: str | None = None
         self.rooms: set[str] = set()
         #: What it has still to be told, oldest first: a task id, and its removal if that is what there is to tell.
         self.dirty: dict[str, Removed | None] = {}

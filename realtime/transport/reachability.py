@@ -17,6 +17,7 @@ from ..concurrency import Concurrency
 from ..errors import RegistryUnavailable
 from ..hub import Hub, Viewer
 from ..protocol import SERVER_STATE, TASKS_SNAPSHOT, ConnectAuth
+from ..renewal import is_outdated
 from .commands import Answer, Commands
 
 log = logging.getLogger("realtime")
@@ -66,8 +67,11 @@ class Reachability:
 
     def _open(self, viewer: Viewer, first: First) -> None:
         snapshot, owed = first
+        viewer.epoch = snapshot["epoch"]
         self._send(viewer.connection, EVENT, [TASKS_SNAPSHOT, snapshot])
         self._hub.open(viewer, owed)
+        if is_outdated(viewer, self._registry):  # a new one has begun while it was read, or is about to
+            self._hub.close_viewer(viewer, "begins anew, since the task store has lost its memory")
 
     def _tell(self, viewer: Viewer) -> None:
         """Tell a viewer how it is; whoever else does it at the same time, the last word is right."""

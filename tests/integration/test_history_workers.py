@@ -47,8 +47,10 @@ class Place:
         return worker
 
     def wait_for_end(self, task_id: str) -> None:
-        """Wait until a task has failed, as nobody works on it."""
-        wait_until(lambda: self.trial.servers[0].call("get_task_status", task_id=task_id), lambda now: now["error"])
+        """Wait until a task is over: failed, as nobody works on it, unless its worker had ended it just before."""
+        wait_until(
+            lambda: self.trial.servers[0].call("get_task_status", task_id=task_id), lambda now: now["completed_at"]
+        )
 
 
 @contextlib.contextmanager
@@ -81,7 +83,7 @@ def pause_in_task(worker: CountingWorker, steps: int) -> str:
     while True:
         count_on(worker, steps)
         worker.pause()
-        if worker.held is not None:
+        if worker.held is not None and not worker.ending:
             return worker.held
         worker.go_on()
 

@@ -67,6 +67,8 @@ class CountingWorker:
         self._read = 0
         #: The task that it holds, or None; how many steps of counting were confirmed; and what it was refused.
         self.held: str | None = None
+        #: Whether it has begun to end it, so that nobody knows whether it has.
+        self.ending = False
         self.counted = 0
         self.refused: list[tuple[str, list[str | None]]] = []
         self._answered = 0
@@ -100,6 +102,7 @@ class CountingWorker:
                 case "refused":
                     self.refused.append((task_id, what))
             self.held = task_id if step in ("holds", "asks", "counted", "ends") else None
+            self.ending = step == "ends"
         return self
 
     def kill(self) -> None:
