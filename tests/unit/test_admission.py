@@ -106,7 +106,7 @@ def test_a_viewer_that_is_upgraded_while_its_snapshot_is_read_is_told_on(
 
     def snapshot(*_: Any) -> tuple[dict[str, Any], list[str]]:
         session.queue = later
-        return {}, []
+        return {"epoch": rt.registry.epoch}, []
 
     monkeypatch.setattr(rt.commands, "snapshot", snapshot)
     monkeypatch.setattr(rt.hub, "start", lambda: None)
