@@ -11,11 +11,8 @@ from typing import NamedTuple
 
 from ..errors import LimitReached
 from ..kin import MAX_CHILDREN, Children
-from ..task import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING, NewTask, Task, TaskStatus
+from ..task import COMPLETED, NewTask, Task, TaskStatus
 from .leases import WORKER_LOST
-
-#: The states, in the order of `Sums`.
-STATES = (PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED)
 
 
 class Line(NamedTuple):
@@ -56,13 +53,11 @@ class Sums(NamedTuple):
 
     def with_line(self, line: Line, sign: int) -> Sums:
         """With one line more (1) or less (-1)."""
-        values = list(self)
-        for place, change in (
-            (STATES.index(line.status), sign), (5, sign * line.awaited), (6, sign * line.weight),
-            (7, sign * line.weight * line.percent),
-        ):  # fmt: skip
-            values[place] += change
-        return Sums(*values)  # type: ignore[arg-type]
+        state = line.status.value
+        return self._replace(
+            **{state: getattr(self, state) + sign}, awaited=self.awaited + sign * line.awaited,
+            weight=self.weight + sign * line.weight, done=self.done + sign * line.weight * line.percent,
+        )  # fmt: skip
 
     def children(self, announced: int | None, counted: bool) -> Children:
         """The same as a parent shows it."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -244,5 +245,6 @@ class RegistryWithFamilies(Registry):
         if known.task.finished:
             self._families.forget(parent_id)
 
+    @abstractmethod
     def _now(self) -> float:
-        raise NotImplementedError
+        """The store's time, in seconds since 1970."""
