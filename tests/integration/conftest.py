@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
+from realtime.registry.redis import RedisRegistry
 from support import remote
+from support.listening import Server
 from support.process import StartServer
 from support.remote import Remote
 from support.stores import StoreServer
@@ -27,3 +30,21 @@ def store() -> Iterator[StoreServer]:
         yield store
     finally:
         store.remove()
+
+
+@pytest.fixture
+def opened() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def server(opened: contextlib.ExitStack, url: str) -> Server:
+    """What a server hears of the store at ``url``, which a file of tests names."""
+    return opened.enter_context(contextlib.closing(Server(url, timeout=10.0)))
+
+
+@pytest.fixture
+def worker(opened: contextlib.ExitStack, url: str) -> RedisRegistry:
+    """Another process's registry in the same store."""
+    return opened.enter_context(contextlib.closing(RedisRegistry(url, timeout=10.0)))

@@ -25,24 +25,8 @@ SHORT = 0.3
 
 
 @pytest.fixture
-def opened() -> Iterator[contextlib.ExitStack]:
-    with contextlib.ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
 def url() -> str:
     return f"{shared_cluster().url}?prefix=rt-{secrets.token_hex(8)}"
-
-
-@pytest.fixture
-def server(opened: contextlib.ExitStack, url: str) -> Server:
-    return opened.enter_context(contextlib.closing(Server(url, timeout=10.0)))
-
-
-@pytest.fixture
-def worker(opened: contextlib.ExitStack, url: str) -> RedisRegistry:
-    return opened.enter_context(contextlib.closing(RedisRegistry(url, timeout=10.0)))
 
 
 @pytest.fixture(scope="module")
