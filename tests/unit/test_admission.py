@@ -117,6 +117,23 @@ def test_a_viewer_that_is_upgraded_while_its_snapshot_is_read_is_told_on(
     assert not later.empty()
 
 
+def test_a_viewer_whose_snapshot_is_of_a_former_epoch_is_closed(
+    app: flask.Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new one began while it was read, and whoever looked then did not know of the viewer: it comes back."""
+    rt = Realtime(app)
+    rt.identify(lambda request: "ada")
+    server = rt.socketio.server
+    server.eio.sockets["c"] = engineio.socket.Socket(server.eio, "c")
+    server.environ["c"] = EnvironBuilder("/socket.io/").get_environ()
+    closed: list[str] = []
+    monkeypatch.setattr(rt.commands, "snapshot", lambda *_: ({"epoch": "former"}, []))
+    monkeypatch.setattr(rt.hub, "start", lambda: None)
+    monkeypatch.setattr(rt.hub, "close_viewer", lambda viewer, reason: closed.append(viewer.connection))
+    rt.transport._handle_connect("c", "/tasks", None)
+    assert closed == ["c"]
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
