@@ -7,7 +7,9 @@ go one by one. One connection is kept open; one that the server has closed meanw
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import re
 import secrets
 import ssl
@@ -129,8 +131,12 @@ class HttpTransport(Transport):
         return self._watched.get(task_id)
 
     def leave(self) -> None:
-        # To close a duplicate of a descriptor says nothing to the other side.
-        self.close()
+        # The descriptor alone: to close a duplicate says nothing to the other side. To close the connection would wait,
+        # for ever, for the lock of its buffer, where the parent's thread was reading an answer when it was forked.
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.sock is not None:
+            with contextlib.suppress(OSError):
+                os.close(connection.sock.detach())
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -91,10 +91,18 @@ class Sender:
         return not self._conflator.held_here() and threading.current_thread() is not self._thread
 
     def flush(self, timeout: float) -> bool:
-        """Send all that waits now; returns whether all of it was answered within ``timeout`` seconds."""
+        """Send all that waits now; returns whether all of it was answered within ``timeout`` seconds. Once the client
+        is closed, or Python ends, nothing is any more: that is not waited for.
+        """
         until = time.monotonic() + timeout
-        waits = [(call, listen(call)) for call in self._conflator.outstanding()]
-        return self.may_wait() and all(wait_for(call, event, until - time.monotonic()) for call, event in waits)
+        try:
+            waits = [(call, listen(call)) for call in self._conflator.outstanding()]
+        except RegistryUnavailable:
+            return False
+        return self.may_wait() and all(
+            wait_for(call, event, until - time.monotonic(), unless=lambda: self._thread is None)
+            for call, event in waits
+        )
 
     def wake(self) -> None:
         """There is something to do. Raises `RegistryUnavailable` once the client is closed, or Python ends."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -474,10 +475,17 @@ def test_certificates_are_verified() -> None:
 
 def run(code: str, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return subprocess.run(
-        [sys.executable, *(options or ("-W", "error")), "-c", code], env={**os.environ, "PYTHONPATH": path, **environ},
-        timeout=60, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, *(options or ("-W", "error")), "-c", code]
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path, **environ}, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with what it has forked, which would be left behind
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def test_a_worker_loads_no_flask() -> None:
@@ -506,6 +514,26 @@ def test_the_end_of_a_process_waits_for_what_is_not_sent(server: WorkerServer) -
     assert stored(server, "t").current == 1000
     assert output(server, "t") == "last words"
     client.close()
+
+
+@pytest.mark.parametrize("waits", ["", "client.update_task_progress('u', advance=1)"])
+def test_a_closed_client_holds_up_no_exit(waits: str) -> None:
+    """What it could not send in its time is not waited for once more, nor complained of."""
+    done = run(
+        "import logging\n"
+        "from realtime.client import Client, sender\n"
+        "from realtime.errors import RegistryUnavailable\n"
+        "logging.getLogger('realtime').addHandler(logging.NullHandler())\n"
+        "sender.LAST_FLUSH = 1e6\n"
+        "client = Client('http://127.0.0.1:1', 'k' * 40, timeout=0.1)\n"
+        "try:\n"
+        "    client.complete_task('t')\n"
+        "except RegistryUnavailable:\n"
+        f"    {waits or 'pass'}\n"
+        "client.close(0)\n"
+        "print(client.flush(1e6))"
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 FORKS = """
@@ -550,6 +578,57 @@ def test_forked_workers_lose_and_double_nothing(server: WorkerServer) -> None:
     lines = output(server, "t").splitlines()
     assert sorted(lines) == sorted(["parent", "child none", *(f"child {number}" for number in range(5))])
     assert server.connections >= 6
+
+
+FORK_IN_AN_ANSWER = """
+import os, signal, socket, sys, threading, time
+from realtime.client import Client
+
+def answer_half():
+    connection, _ = listener.accept()
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: 100\\r\\n\\r\\n{")
+    connections.append(connection)
+
+def reads_the_body():
+    threads = {thread.ident for thread in threading.enumerate() if thread.name == "realtime-client"}
+    names = []
+    for ident in threads:
+        frame = sys._current_frames().get(ident)
+        while frame is not None:
+            names.append(frame.f_code.co_name)
+            frame = frame.f_back
+    return {"readinto", "read1"} <= set(names)  # inside the buffer, whose lock is held
+
+listener, connections = socket.create_server(("127.0.0.1", 0)), []
+threading.Thread(target=answer_half, daemon=True).start()
+client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}", "k" * 40, timeout=60)
+threading.Thread(target=client.get_task_status, args=("t",), daemon=True).start()
+signal.alarm(20)
+while not reads_the_body():
+    time.sleep(0.001)
+inode = os.fstat(client._transport._connection.sock.fileno()).st_ino
+pid = os.fork()
+if not pid:
+    kept = [one for one in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{one}")
+            and os.stat(f"/proc/self/fd/{one}").st_ino == inode]
+    print("kept:", kept, flush=True)
+    client.flush(0)
+    listener.close()
+    connections[0].close()
+    sys.exit(0)
+signal.signal(signal.SIGALRM, lambda *_: os.kill(pid, signal.SIGKILL))
+print("child:", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+os._exit(0)
+"""
+
+
+def test_a_worker_may_fork_in_the_middle_of_an_answer() -> None:
+    """The parent's thread reads it, inside a buffer's lock: the child must not wait for that, and has no such thread.
+    Nor does it keep the connection open.
+    """
+    done = run(FORK_IN_AN_ANSWER)
+    assert (done.stdout, done.stderr) == ("kept: []\nchild: 0\n", "")
 
 
 def test_a_killed_worker_leaves_what_it_was_told_is_there(server: WorkerServer, tmp_path: Path) -> None:
