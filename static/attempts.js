@@ -2,7 +2,7 @@
  * Which tasks are attempts at the same thing: a retry is a task with its own id, and says whose retry it is.
  *
  * Attempts may arrive in any order, and older ones are cleared away first. So a link is kept as long as one of its two
- * tasks is held, and a listed attempt keeps the place in the list that it was given: that of the first one which was
+ * tasks is held: an attempt that is missing in the middle does not part those on its sides. And a listed attempt keeps the place in the list that it was given: that of the first one which was
  * known. It does not go elsewhere when the first one is cleared away.
  *
  * Pure functions over what the store knows; `task-store.js` calls them when a task comes and goes.
@@ -20,11 +20,15 @@
  * @returns {State}
  */
 export function link(state, task, before) {
-  const now = before && before.created_at !== task.created_at ? unlink(state, before) : state;
-  let { retries } = now;
-  if (task.retry_of) retries = retries.set(task.retry_of, task.task_id);
-  if (task.retried_by && !retries.has(task.task_id)) retries = retries.set(task.task_id, task.retried_by);
-  return retries === now.retries ? now : { ...now, retries };
+  const { task_id: id, retry_of: prior, retried_by: next } = task;
+  const says = before?.retry_of === prior && before?.retried_by === next;
+  const now = before && !says ? unlink(state, before) : state;
+  let { retries, priors } = now;
+  // What a task says of what it tries again goes before what others say of it.
+  if (prior) [retries, priors] = [retries.set(prior, id), priors.set(id, prior)];
+  if (next && !retries.has(id)) retries = retries.set(id, next);
+  if (next && !priors.has(next)) priors = priors.set(next, id);
+  return retries === now.retries && priors === now.priors ? now : { ...now, retries, priors };
 }
 
 /**
@@ -33,12 +37,15 @@ export function link(state, task, before) {
  * @returns {State} without the links of which neither end is held
  */
 export function unlink(state, task) {
-  const { task_id: id, retry_of: prior } = task;
-  let { retries } = state;
-  if (prior && retries.get(prior) === id && state.tasks.get(prior)?.retried_by !== id) retries = retries.delete(prior);
-  const next = retries.get(id);
-  if (next !== undefined && state.tasks.get(next)?.retry_of !== id) retries = retries.delete(id);
-  return retries === state.retries ? state : { ...state, retries };
+  const { task_id: id, retry_of: prior, retried_by: next } = task;
+  const links = [[prior, id], [state.priors.get(id), id], [id, next], [id, state.retries.get(id)]];
+  let { retries, priors } = state;
+  for (const [from, to] of links) {
+    if (!from || !to || state.tasks.get(from)?.retried_by === to || state.tasks.get(to)?.retry_of === from) continue;
+    if (retries.get(from) === to) retries = retries.delete(from);
+    if (priors.get(to) === from) priors = priors.delete(to);
+  }
+  return retries === state.retries && priors === state.priors ? state : { ...state, retries, priors };
 }
 
 /**
@@ -46,17 +53,46 @@ export function unlink(state, task) {
  * @param {string} id
  * @returns {Generator<string>} the ids of the attempts after it, in order; not all of them need be held
  */
-export function* later(state, id) {
-  const seen = new Set([id]);
+export function later(state, id) {
+  return along(state, id, state.retries, follows);
+}
+
+/**
+ * @param {State} state
+ * @param {string} id
+ * @returns {Generator<string>} the ids of the attempts before it, the last first; not all of them need be held
+ */
+export function earlier(state, id) {
+  return along(state, id, state.priors, (task, from) => follows(from, task));
+}
+
+/**
+ * @param {State} state
+ * @param {string} id
+ * @param {State["retries"]} links
+ * @param {(task: Task, from: Task) => boolean} isNext whether it can be the next one on this way
+ * @returns {Generator<string>}
+ */
+function* along(state, id, links, isNext) {
+  const seen = new Set([id]); // of tasks that are not held nobody knows whether they go round
   let from = state.tasks.get(id);
-  for (let next = state.retries.get(id); next !== undefined && !seen.has(next); next = state.retries.get(next)) {
+  for (let next = links.get(id); next !== undefined && !seen.has(next); next = links.get(next)) {
     const task = state.tasks.get(next);
-    // An id that was made anew is another task: what tried the old one again has nothing to do with it.
-    if (from && task && instant(task.created_at) < instant(from.created_at)) return;
+    if (from && task && !isNext(task, from)) return;
     from = task ?? from;
     seen.add(next);
     yield next;
   }
+}
+
+/**
+ * An id that was made anew is another task: what tried the old one again has nothing to do with it.
+ *
+ * @param {Task} task
+ * @param {Task} from
+ */
+function follows(task, from) {
+  return task.attempt > from.attempt && instant(task.created_at) >= instant(from.created_at);
 }
 
 /**
@@ -80,16 +116,27 @@ export function placeOf(state, id) {
  * @returns {State}
  */
 export function settle(state, task, isOlder) {
-  const { task_id: id, retry_of: prior } = task;
-  if (!prior && !state.retries.has(id)) return state;
-  const after = [...later(state, id)].filter((each) => state.listed.has(each));
+  const { task_id: id } = task;
+  if (!state.priors.has(id) && !state.retries.has(id)) return state;
   const own = placeOf(state, id);
-  const [next] = after;
-  const place = prior && state.listed.has(prior) ? older(own, placeOf(state, prior)) : isOlder && next !== undefined ? placeOf(state, next) : own;
+  const [prior, next] = [listedIn(state, earlier(state, id)), listedIn(state, later(state, id))];
+  const place = prior !== undefined ? older(own, placeOf(state, prior)) : isOlder && next !== undefined ? placeOf(state, next) : own;
   let { places } = state;
   if (place !== own) places = places.set(id, place);
-  for (const each of after) if (older(place, placeOf(state, each)) === place) places = places.set(each, place);
+  if (next !== undefined && place < placeOf(state, next)) {
+    for (const each of later(state, id)) if (state.listed.has(each)) places = places.set(each, place);
+  } // else they are in that place already
   return places === state.places ? state : { ...state, places };
+}
+
+/**
+ * @param {State} state
+ * @param {Iterable<string>} ids
+ * @returns {string | undefined} the first of them that is listed; those between may be gone
+ */
+export function listedIn(state, ids) {
+  for (const id of ids) if (state.listed.has(id)) return id;
+  return undefined;
 }
 
 /**

@@ -20,8 +20,8 @@ const COUNTS = ["no", "one", "two", "three", "four", "five", "six", "seven", "ei
 
 const views = [...document.querySelectorAll(".view")].map(openView);
 for (const view of views) {
-  view.client.tasks((tasks) => {
-    view.count = tasks.filter((task) => !task.parent_id && !task.retried_by).length; // as the list shows them
+  view.client.tasks((_tasks, { families }) => {
+    view.count = families.length;
     for (const each of views) sayEmpty(each);
   });
   letCut(view);

@@ -55,7 +55,8 @@ export class Following {
       const newest = watched.at(-1)?.id ?? id;
       // Of what is gone nobody knows any more which came after it.
       const next = [...later(state, newest)].at(-1) ?? (state.tasks.has(newest) ? undefined : [...later(state, id)].at(-1));
-      if (next !== undefined && next !== newest) watched.push(this.#open(next, () => tell()));
+      // Attempts that say they come after each other in a ring are gone round once.
+      if (next !== undefined && watched.every((each) => each.id !== next)) watched.push(this.#open(next, () => tell()));
     };
     this.#followers.add(look);
     look();

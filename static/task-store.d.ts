@@ -20,6 +20,8 @@ export interface State {
   readonly places: PersistentMap<string, string>;
   /** By id, the id of the task that tries it again; of each two at least one is held. */
   readonly retries: PersistentMap<string, string>;
+  /** The other way: by id, the id of the task that it tries again. */
+  readonly priors: PersistentMap<string, string>;
   /** Finished tasks that the user dismissed, each with its version. */
   readonly hidden: PersistentMap<string, number>;
   /** The versions of removed ids: what is not higher does not come back. */

@@ -14,7 +14,7 @@
  * @module
  */
 
-import { instant, link, settle, unlink } from "./attempts.js";
+import { earlier, instant, link, listedIn, settle, unlink } from "./attempts.js";
 import { PersistentMap } from "./persistent-map.js";
 
 /** @typedef {import("./realtime.js").Task} Task */
@@ -37,6 +37,7 @@ export const EMPTY = Object.freeze({
   listed: new PersistentMap(),
   places: new PersistentMap(),
   retries: new PersistentMap(),
+  priors: new PersistentMap(),
   hidden: new PersistentMap(),
   removed: new PersistentMap(),
   removedBefore: new PersistentMap(),
@@ -162,7 +163,7 @@ function applyFrame(state, frame, isOlder = false) {
   const latest = now.tasks.get(id);
   if (!latest) return now;
   // A retry is for the same eyes as what it retries, also if this page has asked for it before it came by itself.
-  const isRetry = latest.retry_of !== null && now.listed.has(latest.retry_of);
+  const isRetry = listedIn(now, earlier(now, id)) !== undefined;
   const listed = frame.listed || isRetry || now.listed.has(id) || (now.userId !== null && latest.user === now.userId);
   return listed ? list(now, latest, isOlder) : now;
 }

@@ -81,6 +81,22 @@ def test_the_place_stays_when_the_first_attempt_is_cleared_away(stage: Stage) ->
     assert stage.run("() => probe.cardsOfList().every((card, at) => card === before[at])")
 
 
+def test_an_attempt_that_is_gone_from_the_middle_leaves_one_card(stage: Stage) -> None:
+    """The first says which it was, and the third too: they are one, in the place of the first, and one node."""
+    open_list(stage, {"id": "a"}, {"id": "b"})
+    fail(stage, "a")
+    stage.put_all(again("a2", "a", status="failed", error=ERROR), {"id": "a", "retried_by": "a2"})
+    stage.advance(300)
+    stage.run("() => { globalThis.before = probe.cardsOfList(); fake().remove('a2'); }")
+    stage.advance(300)
+    assert stage.run(SHOWN) == ["b", "a"]
+    stage.put_all(again("a3", "a2", 3))
+    stage.advance(300)
+    assert stage.run(SHOWN) == ["b", "a3"]
+    assert stage.run("() => probe.cardsOfList().every((card, at) => card === before[at])")
+    assert read(stage, "a3")["meta"] == ["Attempt 3"]
+
+
 def test_dismissing_the_newest_attempt_brings_no_older_one_back(stage: Stage) -> None:
     """All of the chain goes, here and on the server."""
     open_list(stage, {"id": "a"}, {"id": "b"})

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { later } from "../../../static/attempts.js";
+import { earlier, later } from "../../../static/attempts.js";
 import { listFamilies } from "../../../static/families.js";
 import { EMPTY, listTasks, reduce } from "../../../static/task-store.js";
 import { EPOCH, makeWorld, seeded, settle, snapshot, task } from "./support/fakes.mjs";
@@ -59,6 +59,29 @@ test("The middle attempt may be missing, if the one before it says which it was"
   assert.deepEqual([...later(state, "a1")], ["a2", "a3"]);
 });
 
+test("An attempt that is gone from the middle, or was never seen, does not part those before it from those after", () => {
+  const first = attempt("a", 1, 1, { version: 5, retried_by: "a2" });
+  const [second, third, fourth] = [2, 3, 4].map((n) => attempt("a", n, n * 3));
+  const other = attempt("b", 1, 5);
+  for (const arrivals of [
+    [push(first), push(other), push(third)],
+    [push(third), push(other), push(first)],
+    [push(first), push(second), push(other), removal("a2"), push(third)],
+    [push(other), push(third), push(attempt("a", 1, 1)), push(first)],
+    [page([third]), push(other), page([first])],
+  ]) {
+    const state = run([snap([]), ...arrivals]);
+    assert.deepEqual(shown(state).sort(), ["a3/2", "b1/1"]);
+    assert.deepEqual([...earlier(state, "a3")], ["a2", "a1"]);
+    assert.deepEqual(shown(run([push(fourth), removal("a3")], state)).sort(), ["a4/2", "b1/1"]);
+  }
+});
+
+test("Two attempts of which nothing between them is known are not taken for one", () => {
+  const state = run([snap([attempt("a", 1, 1, { retried_by: "a2" }), attempt("a", 4, 9)])]);
+  assert.deepEqual(shown(state), ["a4/1", "a1/1"]);
+});
+
 test("An id that was made anew has nothing to do with what tried the old one again", () => {
   const state = run([snap([attempt("a", 1, 1), attempt("b", 1, 5)]), push(attempt("a", 2, 8)), removal("a1")]);
   const anew = run([push(attempt("a", 1, 20, { version: 100 }))], state);
@@ -73,10 +96,31 @@ test("A retry that was made anew as a task of its own leaves the place of what i
 });
 
 test("Tasks that say they try each other again are each one task, and nothing runs for ever", () => {
-  const state = run([snap([task("a", 1, { retry_of: "b", attempt: 2 }), task("b", 1, { retry_of: "a", attempt: 2 }), task("c", 1, { retry_of: "c" })])]);
-  assert.deepEqual([...later(state, "a")], ["b"]);
-  assert.equal(listFamilies(state).reduce((sum, { attempts }) => sum + attempts.length, 0), 3);
+  const ring = [task("a", 1, { retry_of: "b", attempt: 2 }), task("b", 1, { retry_of: "a", attempt: 2 }), task("c", 1, { retry_of: "c" })];
+  const state = run([snap(ring)]);
+  assert.deepEqual(["a", "b", "c"].map((id) => [...later(state, id), ...earlier(state, id)]), [[], [], []]);
+  assert.deepEqual(shown(state), ["a/1", "b/1", "c/1"]);
 });
+
+for (let seed = 1; seed <= 60; seed += 1) {
+  test(`Whatever tasks say of each other, each is shown once, nothing runs for ever, and nothing stays (seed ${seed})`, () => {
+    const { below, shuffle } = seeded(seed);
+    const name = () => ["a", "b", "c", "d", "e", "gone", "away", null][below(8)];
+    const claim = (id, version) => task(id, version, { created_at: at(below(9)), attempt: 1 + below(4), retry_of: name(), retried_by: name() });
+    const ids = ["a", "b", "c", "d", "e"];
+    let state = run([snap([]), ...shuffle([1, 2, 3].flatMap((version) => ids.map((id) => push(claim(id, version)))))]);
+    for (const id of [...ids, "gone", "away"]) {
+      for (const way of [later, earlier]) {
+        const found = [...way(state, id)];
+        assert.equal(new Set([id, ...found]).size, 1 + found.length);
+      }
+    }
+    const all = listFamilies(state).flatMap(({ attempts }) => attempts.map(({ task_id }) => task_id));
+    assert.deepEqual(all.sort(), ids);
+    state = run(shuffle(ids).map(removal), state);
+    assert.deepEqual([state.retries.size, state.priors.size, state.places.size], [0, 0, 0]);
+  });
+}
 
 test("What is kept of attempts is bounded by the tasks that are held", () => {
   let state = run([snap([])]);
@@ -85,10 +129,10 @@ test("What is kept of attempts is bounded by the tasks that are held", () => {
     if (n > 3) state = reduce(state, removal(`a${n - 3}`));
   }
   assert.equal(state.tasks.size, 3);
-  assert.ok(state.retries.size <= 4 && state.places.size <= 3, `${state.retries.size} links, ${state.places.size} places`);
+  for (const kept of [state.retries, state.priors, state.places]) assert.ok(kept.size <= 4, `${kept.size}`);
   assert.deepEqual(shown(state), ["a300/3"]);
   const empty = run(["a298", "a299", "a300"].map(removal), state);
-  assert.deepEqual([empty.retries.size, empty.places.size], [0, 0]);
+  assert.deepEqual([empty.retries.size, empty.priors.size, empty.places.size], [0, 0, 0]);
   assert.deepEqual([run([snap([], { epoch: "e2" })], state).retries.size], [0]);
 });
 
@@ -191,6 +235,28 @@ test("An attempt that this viewer may not see is not waited for", async () => {
   await world.socket.answer("subscribe", { ok: true, tasks: [attempt("a", 1, 1, { user: "grace", retried_by: "a2" })], denied: [] });
   await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["a2"] });
   assert.deepEqual(known(calls), ["a1"]);
+});
+
+test("Who follows past an attempt that is missing hears of the one after it", async () => {
+  const world = makeWorld();
+  const { calls } = follow(world, "a1");
+  await world.goLive([attempt("a", 1, 1, { retried_by: "a2" }), attempt("a", 3, 3)]);
+  assert.deepEqual(known(calls), ["a3"]);
+});
+
+test("A ring of attempts is gone round once, however often one of them says something", async () => {
+  const world = makeWorld();
+  const { calls } = follow(world, "a2");
+  const second = (version, next) => attempt("a", 2, 1, { user: "grace", version, retried_by: next });
+  await world.goLive([], { user_id: null });
+  await world.socket.answer("subscribe", { ok: true, tasks: [second(1, "a1")], denied: [] });
+  await world.socket.answer("subscribe", { ok: true, tasks: [], denied: ["a1"] });
+  for (let version = 2; version < 20; version += 1) {
+    world.socket.fire("task_progress", second(version, version % 2 ? "a1" : null));
+    await settle();
+  }
+  assert.equal(calls.at(-1).version, 19);
+  assert.deepEqual(world.socket.messages("subscribe").flatMap(({ task_ids }) => task_ids), ["a2", "a1"]);
 });
 
 test("A task that is nowhere is told as that, also to who follows", async () => {
