@@ -6,6 +6,9 @@ right. The end of a part is followed at once, in the thread that made it; its pr
 (a flush, a read) or it is time. A request to stop goes the other way: from a parent to all parts that have not ended,
 and to those that come later.
 
+An id may come back, as somebody else's task: what says that it is a part of a task, or tries one again, is believed if
+it is of the same owner and younger (`is_part`, `is_retry`).
+
 A retry is claimed first: the ended task says by whom it is `retried_by`, in one step that only one can make. So two
 retries at once make one follower, and one whose maker has died in between is made by the next.
 """
@@ -114,7 +117,12 @@ class Kinship(Verbs):
     def _holder(self, task: Task) -> str | None:
         """The id of the unfinished parent in which a task counts: as long as that is, it must not go."""
         parent = None if task.info.parent_id is None else self.get(task.info.parent_id)
-        return None if parent is None or parent.finished else parent.task_id
+        return None if parent is None or parent.finished or not is_part(task, parent) else parent.task_id
+
+    def _is_held(self, task: Task) -> bool:
+        """Whether it counts in such a parent: of the attempts at a part the newest does."""
+        retry = None if task.retried_by is None else self.get(task.retried_by)
+        return (retry is None or not is_retry(retry, task)) and self._holder(task) is not None
 
     def _check_free(self, task: Task) -> None:
         """Raise `InvalidValue` if a finished task must not be removed yet."""
@@ -148,12 +156,15 @@ class Kinship(Verbs):
         follower_id = task.info.kin.retried_by
         assert follower_id is not None
         follower = self.get(follower_id)
+        if follower is not None and not is_retry(follower, task):  # it has gone, and its id is another task's by now
+            self._change(task_id, lambda task, now: transitions.given_up(task, follower_id))
+            return self.retry(task_id, new_task_id)
         if follower is None:
             try:
                 return self.create(_follower(task, follower_id))
             except TaskExists:
                 follower = self.get(follower_id)
-                if follower is None or follower.retry_of != task_id:
+                if follower is None or not is_retry(follower, task):
                     self._change(task_id, lambda task, now: transitions.given_up(task, follower_id))
                     raise
             except RegistryUnavailable:
@@ -162,7 +173,10 @@ class Kinship(Verbs):
                 self._change(task_id, lambda task, now: transitions.given_up(task, follower_id))
                 raise
         newest = follower
-        while newest.retried_by is not None and (later := self.get(newest.retried_by)) is not None:
+        while newest.retried_by is not None:
+            later = self.get(newest.retried_by)
+            if later is None or not is_retry(later, newest):
+                break
             newest = later
         if newest is follower and not follower.finished:
             return follower, False
@@ -175,6 +189,20 @@ class Kinship(Verbs):
 def no_parent(parent_id: str | None) -> InvalidValue:
     """The error where there is no parent of that id, or one of somebody else."""
     return InvalidValue("parent_id", f"there is no task {parent_id!r} of the same user")
+
+
+def is_part(task: Task, parent: Task) -> bool:
+    """Whether ``parent`` is the very task that it was made a part of, and not one that has its id by now."""
+    return task.info.parent_id == parent.task_id and _is_younger(task, parent)
+
+
+def is_retry(task: Task, former: Task) -> bool:
+    """Whether it tries that very task again."""
+    return task.retry_of == former.task_id and _is_younger(task, former)
+
+
+def _is_younger(task: Task, other: Task) -> bool:
+    return task.info.user_id == other.info.user_id and task.info.order > other.info.order
 
 
 def asked_to_stop(task: Task) -> bool:

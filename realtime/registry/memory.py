@@ -306,7 +306,7 @@ class MemoryRegistry(RegistryWithParents):
         """Those of the tasks that may leave. Called without the lock, as `pinned` is not ours."""
         with self._lock:
             tasks = self._at(orders)
-        return [task for task in tasks if not self.pinned(task.task_id) and self._holder(task) is None]
+        return [task for task in tasks if not self.pinned(task.task_id) and not self._is_held(task)]
 
     def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
         with self._lock:

@@ -16,6 +16,7 @@ from ..task import NewTask, Task
 from .base import Registry
 from .descent import derived
 from .family import Family, Sums
+from .kinship import is_part
 
 
 class Parents:
@@ -40,17 +41,18 @@ class Parents:
                 # Out before the look: what moves after it is in there again.
                 del self.moved[task_id]
                 task = tasks.get(task_id)
-                if task is not None and task.info.parent_id is not None:
-                    self.add(task)
-                    self.due[task.info.parent_id] = None
+                if task is not None and self.add(task, tasks):
+                    self.due[task.info.parent_id or ""] = None
         finally:
             self._noting = False
 
-    def add(self, part: Task) -> None:
-        """Have one count."""
-        parent_id = part.info.parent_id
-        if parent_id is not None:
-            self.of(parent_id).note(part)
+    def add(self, part: Task, tasks: Mapping[str, Task]) -> bool:
+        """Have one count, if its parent is there still; returns whether it is."""
+        parent = tasks.get(part.info.parent_id or "")
+        if parent is None or not is_part(part, parent):
+            return False
+        self.of(parent.task_id).note(part)
+        return True
 
     def of(self, parent_id: str) -> Family:
         """The parts of a task."""
@@ -94,8 +96,9 @@ class RegistryWithParents(Registry):
     def children(self, parent_id: str) -> builtins.list[Task]:
         with self._lock:
             self._parents.note(self._tasks)
-            newest = self._parents.newest(parent_id)
-        return [task for task in map(self._tasks.get, newest) if task is not None]
+            parent, newest = self._tasks.get(parent_id), self._parents.newest(parent_id)
+        there = map(self._tasks.get, newest)
+        return [] if parent is None else [task for task in there if task is not None and is_part(task, parent)]
 
     def follow(self) -> None:
         while (self._moved or self._parents.due) and not self._forked:  # a child may still read

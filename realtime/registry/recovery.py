@@ -37,8 +37,9 @@ def recover(file: TaskFile, memory: MemoryRegistry, now: float, tail: int) -> tu
     kept: list[Task] = []
     lost: list[Task] = []
     parents = memory._parents
+    there = {task.task_id: task for task in (*tasks, *unfinished)}
     for task in tasks:
-        parents.add(task)
+        parents.add(task, there)
     # Parts are younger than their parents: they come first, so that a parent knows how they have ended.
     for task in sorted(unfinished, key=_order, reverse=True):
         # Progress that was seen and is not in the file had versions, too: the clock is past them.
@@ -53,7 +54,7 @@ def recover(file: TaskFile, memory: MemoryRegistry, now: float, tail: int) -> tu
             if task.info.lease is not None:
                 memory._leases.hear(task.task_id, task.info.lease)
         (lost if known.finished else kept).append(known)
-        parents.add(known)
+        parents.add(known, there)
     kept.sort(key=_order)
     lost.sort(key=_order)
     statements: list[Statement] = [("DELETE FROM output WHERE ord NOT IN (SELECT ord FROM tasks)", ())]

@@ -550,3 +550,89 @@ def test_a_deriver_that_dies_leaves_nothing_frozen(
     else:
         registry.sweep()
     assert get(registry, "g").result == {"completed": 2}
+
+
+# Ids that come back, as somebody else's.
+
+
+def leave(registry: Registry, task_id: str) -> None:
+    """Have a task end, and taken out."""
+    registry.complete(task_id, None)
+    registry.remove(task_id)
+
+
+def test_a_part_moves_no_other_task_that_has_its_parents_id(registry: Registry, create: Create) -> None:
+    """Whoever has the id now: what was made a part of the former one counts there no more, nor is it asked to stop."""
+    create("p", "eve")
+    create("a", "eve", parent_id="p")
+    create("b", "eve", parent_id="p")
+    registry.fail("b", BROKEN)
+    registry.retry("b", "c")
+    leave(registry, "p")
+    registry.remove("b")
+    create("p", kin=Kin(announced=2))
+    create("b", parent_id="p")
+    before = get(registry, "p")
+    registry.update("a", percent=50.0)
+    registry.complete("a", None)
+    registry.complete("c", None)
+    assert get(registry, "p") == before
+    assert [part.task_id for part in registry.children("p")] == ["b"]
+    registry.remove("a")  # which that parent does not keep
+    registry.complete("b", None)
+    create("d", parent_id="p")
+    registry.complete("d", None)
+    assert get(registry, "p").result == {"completed": 2}
+
+
+def test_a_request_to_stop_goes_to_no_other_task_that_has_a_parts_id(open_registry: OpenRegistry, clock: Clock) -> None:
+    """The part has left, where finished parts may, and its id is another's."""
+    registry = open_registry(max_tasks_per_user=1)
+    registry.create(NewTask("p", "eve"))
+    for part in ("a", "b"):
+        registry.create(NewTask(part, "eve", parent_id="p"))
+        registry.complete(part, None)
+    registry.expire()
+    others = [name for name in ("a", "b") if registry.get(name) is None]
+    for name in others:
+        registry.create(NewTask(name, "ada"))
+    registry.request_cancel("p")
+    assert [get(registry, name).cancel_requested for name in others] == [None] * len(others)
+    assert not {part.task_id for part in registry.children("p")} & set(others)
+
+
+def test_a_retry_is_no_other_task_that_has_its_id(registry: Registry, create: Create) -> None:
+    """The attempt has left, and its id is another's: that is not shown, nor named, and there may be another attempt."""
+    create("a", "eve")
+    registry.fail("a", BROKEN)
+    registry.retry("a", "b")
+    leave(registry, "b")
+    secret = create("b", "ada", name="Secret")
+    with pytest.raises(TaskExists):
+        registry.retry("a", "b")
+    made, is_new = registry.retry("a", "c")
+    assert (is_new, made.task_id, made.retry_of, made.attempt, made.info.user_id) == (True, "c", "a", 2, "eve")
+    assert get(registry, "a").retried_by == "c"
+    assert registry.get("b") == secret
+    registry.fail("c", BROKEN)
+    registry.retry("c", "d")
+    leave(registry, "d")
+    create("d", "ada")
+    registry.fail("d", BROKEN)
+    registry.retry("d", "hers")
+    with pytest.raises(InvalidValue, match="newest attempt is 'c'"):
+        registry.retry("a")
+
+
+def test_attempts_that_were_tried_again_make_room(open_registry: OpenRegistry) -> None:
+    """Though the task of which they are parts has not ended: the newest counts there, and stays."""
+    registry = open_registry(max_tasks_per_user=2)
+    registry.create(NewTask("p", "ada", kin=Kin(announced=2)))
+    registry.create(NewTask("a0", "ada", parent_id="p"))
+    for number in range(9):
+        registry.fail(f"a{number}", BROKEN)
+        registry.retry(f"a{number}", f"a{number + 1}")
+    registry.expire()
+    assert registry.count() == (2, 2)
+    registry.complete("a9", None)
+    assert get(registry, "p").children == Children(2, completed=1, counted=True)

@@ -516,3 +516,18 @@ def test_the_lock_is_a_native_one() -> None:
     locks = [MemoryRegistry()._lock, MemoryRegistry()._lock]
     assert [type(lock) for lock in locks] == [_thread.RLock] * 2
     assert locks[0] is not locks[1]
+
+
+def test_of_parents_that_are_gone_nothing_is_kept() -> None:
+    """Though their parts go on."""
+    registry = MemoryRegistry()
+    for number in range(3):
+        parent, part = f"p{number}", f"a{number}"
+        registry.create(NewTask(parent, "ada"))
+        registry.create(NewTask(part, "ada", parent_id=parent))
+        registry.complete(parent, None)
+        registry.remove(parent)
+        registry.update(part, percent=50.0)
+        registry.complete(part, None)
+    assert registry._parents._families == {}
+    assert not registry._moved

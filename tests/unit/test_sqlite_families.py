@@ -127,3 +127,21 @@ def test_a_finished_part_stays_until_its_parent_has_ended(open_file: Open, clock
     clock.go(100.0)
     registry.expire()
     assert registry.count() == (0, 0)
+
+
+def test_a_part_of_a_task_that_is_gone_counts_in_no_other_of_its_id(open_file: Open) -> None:
+    """Nor after the file was opened again."""
+    registry = open_file()
+    registry.create(NewTask("p", "eve"))
+    registry.create(NewTask("a", "eve", parent_id="p"))
+    registry.complete("p", None)
+    registry.remove("p")
+    registry.create(NewTask("p", "ada", kin=Kin(announced=1)))
+    registry.heartbeat("p", 30.0)
+    registry.complete("a", None)
+    registry = open_file()
+    registry.update("p", "Going on")
+    assert (get(registry, "p").children, get(registry, "p").status) == (Children(1, counted=True), "processing")
+    registry.create(NewTask("b", "ada", parent_id="p"))
+    registry.complete("b", None)
+    assert get(registry, "p").result == {"completed": 1}

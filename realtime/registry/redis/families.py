@@ -28,7 +28,7 @@ from ...task import PENDING, PROCESSING, NewTask, Task
 from ..base import Registry
 from ..descent import derived
 from ..family import Sums, full, line_of, name_of
-from ..kinship import asked_to_stop, no_parent
+from ..kinship import asked_to_stop, is_part, no_parent
 from .link import Link
 from .nonces import Nonces
 from .records import Records
@@ -60,16 +60,14 @@ class Families:
         self._link = link
         self._keys = link.keys
 
-    def join(self, new: NewTask, order: int, now: float) -> None:
+    def join(self, new: NewTask, parent: Task, order: int, now: float) -> None:
         """Let a new part in. Raises `InvalidValue`, `TaskAlreadyFinished` of the parent, `LimitReached`."""
-        parent_id = new.parent_id
-        assert parent_id is not None
-        self._link.ask(
-            ("ZADD", self._keys.parents, "NX", now, parent_id)
-        )  # first: who is killed after it is made up for
+        parent_id = parent.task_id
+        # First: who is killed after it is made up for.
+        self._link.ask(("ZADD", self._keys.parents, "NX", now, parent_id))
         name = new.kin.origin or new.task_id
         line = [name, new.attempt, 0, str(new.status), repr(new.kin.weight), 0, 0, new.task_id, order]
-        answer = self._link.run("kin", self._of(parent_id), [MAX_CHILDREN, *line])
+        answer = self._link.run("kin", self._of(parent_id), [MAX_CHILDREN, parent.info.order, *line])
         if answer[0] == -1:
             raise no_parent(parent_id)
         if answer[0] == -2:
@@ -86,7 +84,7 @@ class Families:
         """Have parts count as they are now; returns what all come to, None if there is no such parent."""
         sums: Sums | None = None
         for start in range(0, max(1, len(parts)), _BATCH):
-            args: list[Any] = [""]
+            args: list[Any] = ["", ""]
             for part in parts[start : start + _BATCH]:
                 line = line_of(part)
                 args += [
@@ -154,8 +152,13 @@ class RegistryWithFamilies(Registry):
 
     def children(self, parent_id: str) -> builtins.list[Task]:
         lines = self._families.lines(parent_id)
-        there = self._records.read_many([line.task_id for line in lines])
+        there = self._parts(self.get(parent_id), lines)
         return [there[line.task_id] for line in lines if line.task_id in there]
+
+    def _parts(self, parent: Task | None, lines: builtins.list[_Line]) -> dict[str, Task]:
+        """The parts of these lines that there are."""
+        there = self._records.read_many([line.task_id for line in lines])
+        return {} if parent is None else {name: part for name, part in there.items() if is_part(part, parent)}
 
     def follow(self) -> None:
         while self._moved:  # parents may be parts themselves
@@ -225,7 +228,7 @@ class RegistryWithFamilies(Registry):
             self._families.forget(parent_id)
             return
         lines = [line for line in self._families.lines(parent_id) if line.unfinished]
-        there = self._records.read_many([line.task_id for line in lines])
+        there = self._parts(known.task, lines)
         long_ago = int(self._now() * 1e6) - _CREATION
         behind = []
         for line in lines:

@@ -41,7 +41,8 @@ class Keys:
 
     def task(self, task_id: str) -> str:
         """A hash: ``r`` the record, ``v`` its version, ``t`` its status, ``s`` the bytes of output up to the version,
-        ``n`` those in all, ``w`` the nonce of the last writer. Without ``r``, what is left of a removed task."""
+        ``n`` those in all, ``w`` the nonce of the last writer, ``o`` the order. Without ``r``, what is left of a
+        removed task."""
         return f"{self._prefix}:{{{task_id}}}"
 
     def output(self, task_id: str) -> str:

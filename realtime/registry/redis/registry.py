@@ -102,19 +102,22 @@ class RedisRegistry(RegistryWithFamilies):
             transitions.created(new, epoch="", now=0.0, version=0, order=0)
         task_id, nonce = new.task_id, self.nonces.new()
         joins = new.parent_id is not None and self.get(task_id) is None
+        parent = self.get(new.parent_id or "") if joins else None
         if joins:
-            new = self._admitted(new, self.get(new.parent_id or ""))
+            new = self._admitted(new, parent)
         order, micros = self._lists.register(new, None if self._clock is None else int(self._clock() * 1e6))
         now = micros / 1e6 if self._clock is None else self._clock()
         task = transitions.created(new, epoch=self.epoch, now=now, version=0, order=order)
-        if joins:
+        if parent is not None:
             try:
-                self._families.join(new, order, now)
+                self._families.join(new, parent, order, now)
             except RealtimeError:
                 self._lists.unregister(task)
                 raise
         answer = self._link.run(
-            "create", self._keys_of(task_id), [nonce, micros, task.status, encode(task), *self._keys.channels_of(task)]
+            "create",
+            self._keys_of(task_id),
+            [nonce, micros, task.status, encode(task), order, *self._keys.channels_of(task)],
         )
         if answer[0] == 1:
             made, task = task, self._records.stored(task, nonce, *answer[1:]).task
