@@ -14,14 +14,6 @@ from support.clock import Clock
 from support.registries import OPENERS, OpenRegistry, Told
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out on a cluster what takes long there and is about the scripts alone, which are those of one server."""
-    out = [item for item in items if item.get_closest_marker("thousands") and "[cluster" in item.name]
-    items[:] = [item for item in items if item not in out]
-    if out:
-        config.hook.pytest_deselected(items=out)
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()

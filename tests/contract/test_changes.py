@@ -450,7 +450,6 @@ def test_an_id_goes_on_above_what_was_removed(registry: Registry, clock: Clock, 
     assert versions == sorted(set(versions))
 
 
-@pytest.mark.thousands
 def test_many_ids_go_on_above_what_was_removed(registry: Registry, clock: Clock, create: Create) -> None:
     """The memory of removed ids is bounded, the promise is not."""
     last: dict[str, int] = {}

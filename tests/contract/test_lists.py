@@ -119,7 +119,6 @@ def test_pages_stay_right_while_tasks_come_end_and_leave(registry: Registry, cre
     assert [task.task_id for task in registry.list(user_id="ada", groups=(), limit=2, before=before)[0]] == ["t0"]
 
 
-@pytest.mark.thousands
 def test_pages_stay_right_over_many_tasks(registry: Registry, create: Create) -> None:
     """Thousands of tasks, ended and removed in any order, are paged through like a few."""
     ids = [f"t{number}" for number in range(2500)]

@@ -71,7 +71,6 @@ def test_expire_lets_go_of_what_ended_long_ago(open_registry: OpenRegistry, cloc
     assert told.ids == ["first", "second", "late"]
 
 
-@pytest.mark.thousands
 def test_expire_lets_go_of_thousands(open_registry: OpenRegistry, clock: Clock) -> None:
     """It is not limited to what one hold of the lock removes."""
     registry = open_registry(retention=1.0, max_tasks_per_user=5000)
@@ -183,7 +182,6 @@ def test_expire_returns_to_the_bound_when_pins_are_gone(open_registry: OpenRegis
     assert ids_of(registry) == ["j", "i"]
 
 
-@pytest.mark.thousands
 def test_pins_do_not_make_each_end_look_at_all_of_them(open_registry: OpenRegistry) -> None:
     """With hundreds pinned the questions grow with the ends, not with their square."""
     registry = open_registry(max_tasks=10)

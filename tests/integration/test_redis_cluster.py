@@ -10,9 +10,10 @@ from functools import partial
 
 import pytest
 
+from realtime.client import Client
 from realtime.errors import RegistryUnavailable
 from realtime.protocol import group_room, task_room, user_room
-from realtime.registry.redis import RedisRegistry
+from realtime.registry.redis import RedisRegistry, feed, followers
 from realtime.task import NewTask, Task
 from support import remote
 from support.clusters import Cluster, Node, shared_cluster
@@ -183,6 +184,61 @@ def test_what_was_there_before_a_room_is_watched_is_read_and_followed(server: Se
         worker.append_output(task_id, "output", b"after")
         server.wait_until(partial(has_read, server, task_id, "before after"))
         assert server.written[-1] == (task_id, "output", 7)
+
+
+# Who looks.
+
+
+@pytest.mark.parametrize("room", [user_room("ada"), group_room("team"), "task"])
+def test_a_client_learns_whether_a_server_follows_its_task(
+    server: Server, url: str, monkeypatch: pytest.MonkeyPatch, room: str
+) -> None:
+    """On each node: nobody does, then a server that watches its user, its group, or the task, then nobody again."""
+    monkeypatch.setattr(followers, "_GOOD", 0.0)
+    monkeypatch.setattr(feed, "_LINGER", 0.0)
+    ids = list(on_each_node(shared_cluster(), server).values())
+    with contextlib.closing(Client(url)) as client:
+        for task_id in ids:
+            client.create_task(task_id, "ada", groups=("team",))
+            client.create_task(f"{task_id}.ended", "ada", groups=("team",))
+            client.complete_task(f"{task_id}.ended")
+        assert [client.watched(task_id) for task_id in ids] == [False] * 3
+        rooms = [task_room(task_id) for task_id in ids] if room == "task" else [room]
+        server.open(*rooms)
+        assert [client.watched(task_id) for task_id in ids] == [None] * 3
+        assert [client.watched(f"{task_id}.ended") for task_id in ids] == [False] * 3
+        client.create_task("others", "grace")
+        assert client.watched("others") is False
+        for one in rooms:
+            server.unwatch(one)
+        for task_id in ids:
+            client.complete_task(task_id)
+            client.create_task(f"{task_id}.next", "ada", groups=("team",))
+        wait_for(lambda: [client.watched(f"{task_id}.next") for task_id in ids] == [False] * 3)
+
+
+@pytest.mark.parametrize("room", [user_room("ada"), group_room("team"), task_room("a")])
+def test_who_follows_a_slot_that_has_moved_is_known(
+    opened: contextlib.ExitStack, url: str, monkeypatch: pytest.MonkeyPatch, room: str
+) -> None:
+    """Who listens to any of the task's rooms is found on the node that has it, by who has asked the former one, too."""
+    monkeypatch.setattr(followers, "_GOOD", 0.0)
+    cluster = shared_cluster()
+    client = opened.enter_context(contextlib.closing(Client(url)))
+    client.create_task("a", "ada", groups=("team",))
+    assert client.watched("a") is False
+    with contextlib.closing(RedisRegistry(url)) as named:
+        channel = named._link.keys.channel(room)
+    first = cluster.owner(channel)
+    for node in first, *(other for other in cluster.nodes if other is not first):
+        if node is not first:
+            cluster.move(channel, node)
+        with contextlib.closing(node.client()) as direct, contextlib.closing(direct.pubsub()) as listener:
+            listener.ssubscribe(channel)
+            wait_for(lambda: subscribers(cluster, channel) == 1)
+            assert client.watched("a") is None
+        wait_for(lambda: subscribers(cluster, channel) == 0)
+        assert client.watched("a") is False
 
 
 # Slots that move.

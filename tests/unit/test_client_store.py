@@ -243,14 +243,14 @@ def test_who_looks_is_asked_once_a_second(
     client.create_task("t", 42)
     now = [100.0]
     monkeypatch.setattr("realtime.registry.redis.followers.time", SimpleNamespace(monotonic=lambda: now[0]))
-    asked: list[object] = []
-    ask = Link.ask
+    asked: list[str] = []
+    run_all = Link.run_all
 
-    def counted(link: Link, *commands: Any) -> list[Any]:
-        asked.extend(command for command in commands if command[0] == "PUBSUB")
-        return ask(link, *commands)
+    def counted(link: Link, name: str, calls: Any) -> list[Any]:
+        asked.append(name)
+        return run_all(link, name, calls)
 
-    monkeypatch.setattr(Link, "ask", counted)
+    monkeypatch.setattr(Link, "run_all", counted)
     assert [client.watched("t") for _ in range(100)] == [False] * 100
     registry.serve()
     registry.watch("user:42")
@@ -258,4 +258,4 @@ def test_who_looks_is_asked_once_a_second(
     assert client.watched("t") is False
     now[0] += 1.0
     assert [client.watched("t") for _ in range(100)] == [None] * 100
-    assert len(asked) == 2
+    assert asked == ["followers"] * 2

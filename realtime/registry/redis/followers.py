@@ -2,6 +2,9 @@
 
 A server listens to a room from when its first viewer is in it, and a little longer than the last. So where none does,
 nobody looks at the task; where one does, somebody may: a hidden page does not look, and only its server knows of that.
+
+In a cluster each node knows its own listeners only: those of the task's channel are asked for where the task is, and
+those of its other rooms where the lists are, by a script that names a key there. So a slot that has moved is followed.
 """
 
 from __future__ import annotations
@@ -34,18 +37,17 @@ class Followers:
         return known is not None and not known.task.finished and self._any(known.task)
 
     def _any(self, task: Task) -> bool:
-        """As it was within the last second. True, too, where that is not known: while the store is away, and in a
-        cluster, where each server of it knows its own listeners only.
-        """
-        if self._link.sharded:
-            return True
+        """As it was within the last second. True, too, where that is not known: while the store is away."""
         now = time.monotonic()
         until, there = self._known.get(task.task_id, (0.0, True))
         if now < until:
             return there
         try:
-            (counts,) = self._link.ask(("PUBSUB", "NUMSUB", *self._link.keys.channels_of(task)))
-            there = any(counts[1::2])
+            keys = self._link.keys
+            calls = [([keys.task(task.task_id)], keys.channels_of(task))]
+            if others := keys.channels_of_lists(task.user_id, task.groups):
+                calls.append(([keys.meta], others))
+            there = any(self._link.run_all("followers", calls))
         except RegistryUnavailable:
             there = True
         if len(self._known) >= _MAX_KNOWN:

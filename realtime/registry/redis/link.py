@@ -6,6 +6,7 @@ nonce by which its script knows it again when the answer to it was lost.
 
 from __future__ import annotations
 
+import re
 import secrets
 import ssl
 import time
@@ -20,7 +21,9 @@ from ...errors import RegistryUnavailable
 from .address import Address
 from .keys import Keys
 
-SCRIPTS: Final = ("open", "register", "create", "store", "remove", "settle", "due", "append", "read", "kin", "leave")
+SCRIPTS: Final = (
+    "open", "register", "create", "store", "remove", "settle", "due", "append", "read", "kin", "leave", "followers",
+)  # fmt: skip
 _T = TypeVar("_T")
 
 
@@ -211,4 +214,8 @@ def unavailable(error: BaseException) -> RegistryUnavailable:
 
 def _source(name: str, *, sharded: bool) -> str:
     source = files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
-    return source.replace("'PUBLISH'", "'SPUBLISH'") if sharded else source
+    return re.sub("'(PUBLISH|NUMSUB)'", _of_shards, source) if sharded else source
+
+
+def _of_shards(command: re.Match[str]) -> str:
+    return {"PUBLISH": "'SPUBLISH'", "NUMSUB": "'SHARDNUMSUB'"}[command[1]]
