@@ -1,8 +1,9 @@
 // <realtime-output task-id="…">: what a task writes, as it writes it, at the end of it or where the reader has scrolled to.
 import { documentAnnouncer } from "./announcer.js";
+import { ChapterText } from "./chapter-text.js";
+import { Chapters } from "./chapters.js";
 import { ClientElement, make, setAttribute, setText } from "./element-base.js";
 import { span } from "./format.js";
-import { KEPT, Scrollback } from "./scrollback.js";
 import { outputSheets } from "./sheets.js";
 import { Speech } from "./speech.js";
 import { isFinished } from "./task-store.js";
@@ -13,28 +14,33 @@ import { everySecond } from "./ticker.js";
 /** @typedef {import("./elements.js").RealtimeOutput} OutputShape */
 /** @typedef {import("./realtime.js").OutputPiece} OutputPiece */
 /** @typedef {import("./realtime.js").Task} Task */
-/** @typedef {import("./scrollback.js").Block} Block */
+/** @typedef {import("./chapters.js").Chapter} Chapter */
 
 /** Who is so near to the end, in pixels, reads at the end. */
 const NEAR = 8;
 
 /** @implements {OutputShape} */
 export class RealtimeOutput extends ClientElement {
-  static observedAttributes = ["client", "task-id", "stream", "announce"];
+  static observedAttributes = ["client", "task-id", "attempt", "stream", "announce"];
 
   #label = make("span", { id: "label" });
   #age = make("span", { class: "age" });
   #announce = make("button", { class: "on-focus", part: "announce", type: "button" });
   #new = make("button", { class: "new", part: "new", type: "button" });
   #head = make("div", { class: "head", part: "head" }, make("p", {}, this.#label, " ", this.#age), this.#announce, this.#new);
-  /** What stands in the place of what is not there: before everything. */
+  /** Why nothing stands there, or nothing yet. */
   #note = make("em");
   // Not live by itself: a screen reader would read a whole block anew at each line. What is announced is said elsewhere.
   #log = make("div", { class: "log", part: "log", role: "log", "aria-live": "off", "aria-labelledby": "label", tabindex: "0" }, this.#note);
   #card = make("div", { class: "card", part: "card" }, this.#head, this.#log);
-  #scrollback = new Scrollback();
-  /** How each block is shown, and how much of its text. @type {Map<Block, {node: HTMLElement, gap: HTMLElement | null, text: Text, length: number}>} */
+  /** Attempt after attempt. */
+  #chapters = new Chapters();
+  /** @type {Map<Chapter, ChapterText>} */
   #shown = new Map();
+  /** Those that are listened to, each with the way to stop. @type {Map<Chapter, () => void>} */
+  #heard = new Map();
+  /** Whose tasks they are. @type {Client | null} */
+  #from = null;
   /** @type {Task | null} */
   #task = null;
   #answered = false;
@@ -99,9 +105,7 @@ export class RealtimeOutput extends ClientElement {
       this.repaint();
       return;
     }
-    this.#task = null;
-    this.#answered = false;
-    this.#restart();
+    this.#forget();
     this.refind();
   }
 
@@ -120,36 +124,68 @@ export class RealtimeOutput extends ClientElement {
 
   /** @protected @param {Client} client */
   attached(client) {
+    if (this.#from !== client) this.#forget();
+    this.#from = client;
     this.hold(client.onState(() => this.repaint()));
     if (!this.taskId) return;
-    const task = client.task(this.taskId);
-    this.hold(task.subscribe((found) => this.#know(found)));
-    this.hold(task.output((piece) => this.#receive(piece), { stream: this.stream }));
+    this.hold(() => this.#listenTo([]));
+    this.#listenTo(this.#chapters.open); // what is shown already goes on where the element has only been moved
+    const follow = this.getAttribute("attempt") !== "this";
+    this.hold(client.task(this.taskId).subscribe((task) => this.#know(task), { follow }));
   }
 
-  /** @param {Task | null} task */
+  #forget() {
+    this.#task = null;
+    this.#answered = false;
+    this.#chapters.clear();
+    this.#beginAnew();
+  }
+
+  #beginAnew() {
+    this.#speech.forget();
+    this.#following = true;
+  }
+
+  /** @param {Task | null} task The newest attempt. */
   #know(task) {
     this.#task = task;
     this.#answered = true;
-    if (task && isFinished(task)) this.#say();
-    this.repaint();
-  }
-
-  /** @param {OutputPiece} piece */
-  #receive({ text, lost, first }) {
-    if (first) this.#restart();
-    this.#scrollback.append(text, lost);
-    if (!first) {
-      this.#speech.hear(text);
-      this.#say();
+    if (task) {
+      const turn = this.#chapters.turnTo(task);
+      if (turn === "anew") this.#beginAnew();
+      if (turn === "next") this.#speech.hear(`\n${this.words.say("meta.attempt", { n: task.attempt })}\n`);
+      if (turn !== "same") this.#listenTo(this.#chapters.open);
+      if (turn === "next" || isFinished(task)) this.#say();
     }
     this.repaint();
   }
 
-  #restart() {
-    this.#scrollback = new Scrollback();
-    this.#speech.forget();
-    this.#following = true;
+  /** @param {readonly Chapter[]} chapters These, and no others. */
+  #listenTo(chapters) {
+    for (const [chapter, stop] of this.#heard) {
+      if (chapters.includes(chapter)) continue;
+      stop();
+      this.#heard.delete(chapter);
+    }
+    for (const chapter of chapters) {
+      if (this.#heard.has(chapter) || !this.client) continue;
+      const task = this.client.task(chapter.id);
+      this.#heard.set(chapter, task.output((piece) => this.#receive(chapter, piece), { stream: this.stream }));
+    }
+  }
+
+  /** @param {Chapter} chapter @param {OutputPiece} piece */
+  #receive(chapter, { text, lost, first }) {
+    const isNews = !first || chapter.isNews;
+    chapter.isNews = false;
+    if (first) this.#chapters.rewrite(chapter);
+    if (!isNews && chapter === this.#chapters.last) this.#beginAnew();
+    this.#chapters.append(chapter, text, lost);
+    if (isNews) {
+      this.#speech.hear(text);
+      this.#say();
+    }
+    this.repaint();
   }
 
   /** Say within a second what was written, where somebody wants to hear it. */
@@ -172,7 +208,7 @@ export class RealtimeOutput extends ClientElement {
     this.#paintHead();
     this.#paintNote();
     this.#paintText();
-    this.#painted = { lines: this.#scrollback.lines, written: this.#scrollback.written };
+    this.#painted = { lines: this.#chapters.lines, written: this.#chapters.written };
     if (node) {
       // What was let go of above the reader does not move the lines that are being read.
       const wanted = this.#log.scrollTop + node.getBoundingClientRect().top - place + this.#rest;
@@ -184,10 +220,13 @@ export class RealtimeOutput extends ClientElement {
     this.#paintButtons();
   }
 
-  /** The newest of what is shown, if it stays. */
+  /** The newest of what is shown, if it stays. @returns {HTMLElement | undefined} */
   #newest() {
-    const [block, shown] = [...this.#shown].pop() ?? [];
-    return block && this.#scrollback.blocks.includes(block) ? shown?.node : undefined;
+    for (const chapter of [...this.#chapters.list].reverse()) {
+      const node = this.#shown.get(chapter)?.newest;
+      if (node) return node;
+    }
+    return undefined;
   }
 
   #paintHead() {
@@ -204,11 +243,10 @@ export class RealtimeOutput extends ClientElement {
 
   #paintNote() {
     const { words } = this;
-    const { gone, full, bytes, blocks } = this.#scrollback;
+    const isWritten = Boolean(this.#chapters.last && this.#chapters.last.text.written > 0);
     let text = "";
-    if (gone) text = words.say("output.gone", { size: kibibytes(words, full ? KEPT : bytes) });
-    else if (blocks.length > 0 || !this.#answered) text = "";
-    else if (!this.#task) text = words.say("words.unknown");
+    if (isWritten || !this.#answered) text = "";
+    else if (!this.#task) text = this.#chapters.written > 0 ? "" : words.say("words.unknown");
     else if (!isFinished(this.#task)) text = words.say("output.none.yet");
     else if (this.#task.output_size === 0) text = words.say("output.none");
     setText(this.#note, text);
@@ -216,33 +254,18 @@ export class RealtimeOutput extends ClientElement {
   }
 
   #paintText() {
-    const { words } = this;
-    const { blocks } = this.#scrollback;
-    const kept = new Set(blocks);
-    for (const [block, { node }] of this.#shown) {
-      if (kept.has(block)) continue;
-      node.remove();
-      this.#shown.delete(block);
+    const { list } = this.#chapters;
+    for (const [chapter, shown] of this.#shown) {
+      if (list.includes(chapter)) continue;
+      shown.node.remove();
+      this.#shown.delete(chapter);
     }
-    let before = /** @type {HTMLElement} */ (this.#note);
-    for (const block of blocks) {
-      const shown = this.#shown.get(block) ?? this.#show(block, before);
-      if (shown.gap) setText(shown.gap, words.say("output.missing", { size: kibibytes(words, block.missing) }));
-      if (shown.length < block.text.length) shown.text.appendData(block.text.slice(shown.length));
-      shown.length = block.text.length;
-      before = shown.node;
+    for (const chapter of list) {
+      const shown = this.#shown.get(chapter) ?? new ChapterText(chapter);
+      if (!this.#shown.has(chapter)) this.#note.before(shown.node);
+      this.#shown.set(chapter, shown);
+      shown.paint(this.words);
     }
-  }
-
-  /** @param {Block} block @param {Element} before */
-  #show(block, before) {
-    const gap = block.missing > 0 ? make("em") : null;
-    const text = document.createTextNode("");
-    const node = make("div", {}, ...(gap ? [gap, text] : [text]));
-    before.after(node);
-    const shown = { node, gap, text, length: 0 };
-    this.#shown.set(block, shown);
-    return shown;
   }
 
   #paintButtons() {
@@ -281,9 +304,4 @@ export class RealtimeOutput extends ClientElement {
       this.#stopTicking = null;
     }
   }
-}
-
-/** `256 KiB`. @param {import("./strings.js").Words} words @param {number} bytes */
-function kibibytes(words, bytes) {
-  return words.say("unit.kib", { n: Math.ceil(bytes / 1024) });
 }

@@ -29,7 +29,10 @@ export class RealtimeTasks extends HTMLElement {
   readonly tasks: readonly Task[];
 }
 
-/** `<realtime-output>`: what a task writes, as it writes it. */
+/**
+ * `<realtime-output>`: what a task writes, as it writes it. When it is tried again, the log goes on with what the newest
+ * attempt writes, below a line that says which it is; `attempt="this"` keeps it with the one that `task-id` names.
+ */
 export class RealtimeOutput extends HTMLElement {
   get client(): Client | null;
   set client(value: Client | string | null);

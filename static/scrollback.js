@@ -74,7 +74,7 @@ export class Scrollback {
     }
     for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) this.#newlines += 1;
     if (text) this.#open = !text.endsWith("\n");
-    this.#letGo();
+    while (this.bytes - this.#blocks[0]?.bytes >= KEPT) this.letGo();
   }
 
   /** @param {number} missing */
@@ -83,12 +83,10 @@ export class Scrollback {
     this.#closed = false;
   }
 
-  #letGo() {
-    while (this.bytes - this.#blocks[0]?.bytes >= KEPT) {
-      this.bytes -= this.#blocks[0].bytes;
-      this.#blocks.shift();
-      this.gone = this.full = true;
-    }
+  /** Without the oldest block. */
+  letGo() {
+    this.bytes -= this.#blocks.shift()?.bytes ?? 0;
+    this.gone = this.full = true;
   }
 }
 

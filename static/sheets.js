@@ -201,7 +201,10 @@ const OUTPUT = `
 .on-focus[aria-pressed="true"] { color: var(--_accent); border-color: currentColor; }
 .log { position: relative; margin: 0; padding: 0.75rem 1rem; block-size: 9.5rem; overflow: auto; overflow-anchor: none; font: 0.8125rem/1.6 var(--_mono); color: var(--_ink);
        direction: ltr; text-align: start; unicode-bidi: plaintext; white-space: pre-wrap; overflow-wrap: anywhere; tab-size: 8; }
-.log > div { unicode-bidi: plaintext; }
+.log section > div { unicode-bidi: plaintext; }
+.attempt { display: flex; align-items: center; gap: 0.75rem; font: 600 0.8125rem/1.6 var(--realtime-font, inherit); color: var(--_ink-2); unicode-bidi: isolate; }
+.attempt::after { content: ""; flex: 1; border-block-start: 1px solid var(--_line); }
+section:not(:first-child) > .attempt { margin-block-start: 0.5rem; }
 .log:focus-visible { outline-offset: -2px; border-radius: 0 0 var(--_radius) var(--_radius); }
 .log em { display: block; font-style: normal; color: var(--_ink-2); unicode-bidi: isolate; }
 @media (pointer: coarse) { .head { min-block-size: 3.5rem; } }

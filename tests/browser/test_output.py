@@ -423,6 +423,81 @@ def test_an_element_that_is_moved_shows_the_same(reader: Reader) -> None:
     assert text_of(log) == lines(1, 4)
 
 
+def test_the_log_goes_on_with_the_next_attempt(reader: Reader) -> None:
+    """A line says which it is; what the one before wrote stays above it. `attempt="this"` and the client stay with it.
+
+    The reader who has scrolled up stays there, and what is new is counted.
+    """
+    task = reader.app.create("ada", name="Export")
+    reader.show(task)
+    reader.show(task, attempt="this")
+    stays = reader.page.locator("[role=log]").nth(1)
+    listen = "(id) => { globalThis.told = ''; rt.task(id).output(({ text }) => { told += text; }); }"
+    reader.page.evaluate(listen, task)
+    log = reader.page.locator("[role=log]").first
+    reader.write(task, lines(1, 30) + "cut")
+    expect(log).to_contain_text("cut")
+    scroll_up(log, 200)
+    before = place_of(log)["top"]
+    reader.app.call("fail_task", task_id=task, error="Bad.")
+    again = reader.app.call("retry_task", task_id=task)["task_id"]
+    expect(log.locator(".attempt").last).to_have_text("Attempt 2")
+    expect(log).to_contain_text("No output yet.")
+    expect(reader.new_lines().first).to_be_hidden()
+    reader.write(again, lines(101, 103))
+    expect(reader.new_lines().first).to_have_text("3 new lines")
+    assert place_of(log)["top"] == before
+    parts = (
+        "(log) => [...log.querySelectorAll('.attempt, section > div')].map((part) => part.textContent).filter(Boolean)"
+    )
+    assert log.evaluate(parts) == [lines(1, 30) + "cut", "Attempt 2", lines(101, 103)]
+    expect(log).not_to_contain_text("No output yet.")
+    expect(log).to_have_accessible_name("Output of \u2068Export\u2069")
+    assert text_of(stays) == lines(1, 30) + "cut"
+    assert reader.page.evaluate("told") == lines(1, 30) + "cut"
+
+    reader.app.call("fail_task", task_id=again, error="Bad.")
+    third = reader.app.call("retry_task", task_id=again)["task_id"]
+    reader.write(third, "the third")
+    expect(log).to_contain_text("the third")
+    expect(log.locator(".attempt >> visible=true")).to_have_text(["Attempt 2", "Attempt 3"])
+    late = reader.show(task)
+    expect(late).to_have_text("Attempt 3the third")  # as a card: of who comes late nobody knows what was watched before
+    assert text_of(log) == lines(1, 30) + "cut" + lines(101, 103) + "the third"
+
+
+def test_a_retry_during_an_outage_costs_no_byte_of_what_went_before(reader: Reader) -> None:
+    """What the first attempt wrote last comes after the reconnect, and stands above the second."""
+    task = reader.app.create("ada")
+    log = reader.show(task)
+    reader.write(task, "one, ")
+    expect(log).to_have_text("one, ")
+    reader.page.evaluate("rt.cut(60_000)")
+    reader.page.wait_for_function("rt.state.state === 'offline'")
+    reader.write(task, "two")
+    reader.app.call("fail_task", task_id=task, error="Bad.")
+    again = reader.app.call("retry_task", task_id=task)["task_id"]
+    reader.write(again, "three")
+    reader.page.evaluate("rt.cut(0)")
+    expect(log).to_have_text("one, twoAttempt 2three")
+    reader.page.evaluate("document.body.prepend(document.querySelector('realtime-output'))")
+    reader.write(again, ", four")
+    expect(log).to_have_text("one, twoAttempt 2three, four")
+
+
+def test_who_has_lines_announced_hears_of_the_next_attempt(reader: Reader) -> None:
+    """In its place between the lines, and also what the attempt writes first."""
+    task = reader.app.create("ada")
+    log = reader.show(task, announce="lines")
+    reader.write(task, "first\n")
+    expect(log).to_contain_text("first")
+    reader.write(task, "unended")
+    reader.app.call("fail_task", task_id=task, error="Bad.")
+    again = reader.app.call("retry_task", task_id=task)["task_id"]
+    reader.write(again, "second\n")
+    reader.page.wait_for_function("heard.join('\\n').endsWith('unended\\nAttempt 2\\nsecond')")
+
+
 def test_who_holds_a_ticket_for_a_task_reads_it(page: Page, app: Remote) -> None:
     """A task that is not in the viewer's list is subscribed to; an id that begins anew begins anew here, too."""
     app.call("create_task", task_id="again", user_id="grace")

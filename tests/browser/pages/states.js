@@ -96,6 +96,15 @@ show("output, the reader scrolled up", "realtime-output", { client: "output", "t
 show("output, none yet", "realtime-output", { client: "output", "task-id": "silent" });
 show("output, none", "realtime-output", { client: "output", "task-id": "over" });
 show("output, unknown", "realtime-output", { client: "output", "task-id": "7f3a91", "stream": "errors" });
+const again = fake("again");
+again.put({ id: "first", name: "Transcode holiday.mov", status: "failed", created: 60, error: { message: "The disk is full.", code: "disk", type: null, details: null } });
+again.write("first", "frame=  937 fps= 48 q=28.0\nNo space left on device\n");
+connect({ name: "again", ticket: "again" });
+show("output, tried again", "realtime-output", { client: "again", "task-id": "first" });
+setTimeout(() => {
+  again.put({ id: "second", name: "Transcode holiday.mov", created: 3, percent: 5, attempt: 2, retry_of: "first" });
+  again.write("second", "frame=   24 fps= 50 q=28.0\n");
+}, 100);
 const cutOff = fake("cut off");
 cutOff.put({ id: "away", name: "Import customers.csv", percent: 5 });
 cutOff.write("away", "Row 1 is fine.\nRow 2 is");
