@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import signal
+import threading
 import time
 from typing import Any
 
@@ -166,6 +167,38 @@ def test_who_follows_no_room_hears_that_the_store_is_there(opened: contextlib.Ex
     server = opened.enter_context(contextlib.closing(Sweeping(url, timeout=0.8)))
     server.wait_until(lambda: server.told.count("sweep") >= 3)
     assert server.reaches == []
+
+
+class Slow(Server):
+    """Its sweeps do not end before they may, and one is broken."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.may_end = threading.Event()
+        self.sweeps = 0
+        super().__init__(url, **settings)
+
+    def _sweep(self) -> None:
+        self.sweeps += 1
+        if not self.may_end.wait(10):
+            raise AssertionError
+        if self.sweeps == 2:
+            raise ValueError("broken")
+
+
+def test_no_news_wait_for_a_sweep(
+    opened: contextlib.ExitStack, url: str, worker: RedisRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long it takes, as it does when many workers have died at once; nor does it matter if one fails."""
+    server = opened.enter_context(contextlib.closing(Slow(url, timeout=0.8)))
+    server.open(user_room("ada"))
+    wait_for(lambda: server.sweeps == 1)
+    worker.create(new())
+    server.wait_until(lambda: server.changes)
+    assert not server.may_end.is_set()
+    server.may_end.set()
+    wait_for(lambda: server.sweeps >= 3)
+    assert server.reaches == []
+    assert [record.message for record in caplog.records] == ["Sweeping the task store failed; it is done again."]
 
 
 def test_a_gap_is_made_up_for(server: Server, worker: RedisRegistry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from realtime.client import store
 from realtime.client.calls import Call
 from realtime.kin import Children, Kin
-from realtime.registry.redis import RedisRegistry
+from realtime.registry.redis import RedisRegistry, families
 from realtime.task import NewTask, Task
 from support.clock import Clock
 from support.stores import shared_server
@@ -92,6 +93,56 @@ def test_a_part_that_was_let_in_and_never_made_is_taken_out_again(
     clock.go(61.0)
     sweeper.repair()
     assert parent(sweeper).children == Children(1, processing=1, counted=True)
+
+
+def test_of_parts_that_are_as_they_were_told_the_version_is_read_alone(
+    open_one: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be ten thousand of them. What is behind is read, and the parent is stored if that is news."""
+    dead, sweeper = open_one(), open_one()
+    make(dead, "a", "b", "c")
+    for number in range(3):
+        sweeper.create(NewTask(f"p{number}", "ada"))
+        sweeper.create(NewTask(f"a{number}", "ada", parent_id=f"p{number}"))
+    monkeypatch.setattr(families, "_MANY", 2)
+    read: list[str] = []
+    look = sweeper._records.read_many
+
+    def look_at(task_ids: Any) -> Any:
+        read.extend(task_ids)
+        return look(task_ids)
+
+    monkeypatch.setattr(sweeper._records, "read_many", look_at)
+    before = parent(sweeper)
+    sweeper.repair()
+    assert read == ["p", "p0", "p1", "p2"]
+    assert parent(sweeper) == before
+    monkeypatch.setattr(dead, "_followed", lambda old, new: None)
+    dead.complete("b", None)
+    sweeper.repair()
+    assert read[4:] == ["p", "p0", "p1", "p2", "b"]
+    assert parent(sweeper).children == Children(3, processing=2, completed=1, counted=True)
+
+
+def test_many_parents_are_seen_to_less_often(open_one: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What that costs is a small part of the time."""
+    now, took = [100.0], [0.0]
+    monkeypatch.setattr("realtime.registry.redis.families.time.monotonic", lambda: now[0])
+    registry = open_one()
+    seen: list[float] = []
+
+    def repair() -> None:
+        seen.append(now[0])
+        now[0] += took[0]
+
+    monkeypatch.setattr(registry, "repair", repair)
+    for took[0] in (0.5, 5.0):
+        for _ in range(100):
+            registry._repair_in_time()
+            now[0] += 1.0
+    gaps = [after - before for before, after in pairwise(seen)]
+    assert set(gaps[:5]) == {10.5}
+    assert gaps[-1] == 50.0
 
 
 def test_a_request_to_stop_that_went_half_way_goes_on(open_one: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 Beside each parent, under its hash tag, is a hash: a line for each of its parts, and the sums of all lines, kept by one
 script. A part is let in there before it is created, in the step that sees that the parent has not ended; whoever has
 changed it writes its line after that, and then has the parent follow. Who dies in between leaves a line that is behind:
-the process that sweeps reads, every `REPAIR` seconds, the parts which are not known to have ended, and sees to it.
+the process that sweeps looks, every `REPAIR` seconds, how the parts stand which are not known to have ended, and sees
+to it.
 
 The parent's record is made of the sums as they were read. So they are read once more after it is stored, and if others
 have moved them meanwhile, it follows again: whoever comes last has seen the last ones.
@@ -17,8 +18,9 @@ import builtins
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import starmap
 from typing import Any, Final, NamedTuple
 
 from ...concurrency import native_lock
@@ -36,8 +38,9 @@ from .records import Records
 #: Seconds between two times that a parent follows the progress of its parts, and between two looks at all parents.
 INTERVAL: Final = 0.05
 REPAIR: Final = 10.0
-#: Parts in one call, and parents read on one way there and back.
+#: Parts in one call, and parents read on one way there and back; lines, and versions, that are read so.
 _BATCH: Final = 100
+_MANY: Final = 2000
 #: Microseconds after which a part that was let in and is not there is not about to be created any more.
 _CREATION: Final = 60_000_000
 
@@ -102,14 +105,33 @@ class Families:
 
     def lines(self, parent_id: str) -> list[_Line]:
         """All lines, the oldest part first."""
-        (found,) = self._link.ask(("HGETALL", self._keys.kin(parent_id)))
-        lines = []
-        for name, line in found.items():
-            if name != b" ":
-                attempt, version, status, _, _, _, task_id, order = line.decode().split(" ")
-                unfinished = status in (PENDING, PROCESSING)
-                lines.append(_Line(name.decode(), int(attempt), int(version), unfinished, task_id, int(order)))
+        ((lines, _),) = self.lines_of([parent_id])
         return sorted(lines, key=lambda line: line.order)
+
+    def lines_of(self, parents: Sequence[str]) -> Iterator[tuple[list[_Line], Sums]]:
+        """The lines of each, and what they come to."""
+        counts = self._link.ask(*(("HLEN", self._keys.kin(parent_id)) for parent_id in parents))
+        at = 0
+        while at < len(parents):
+            until, room = at, _MANY
+            while until < len(parents) and (until == at or counts[until] <= room):
+                room -= counts[until]
+                until += 1
+            for found in self._link.ask(*(("HGETALL", self._keys.kin(parent_id)) for parent_id in parents[at:until])):
+                sums = found.pop(b" ", None)
+                yield list(starmap(_line, found.items())), Sums() if sums is None else _sums(sums)
+            at = until
+
+    def versions(self, task_ids: Sequence[str]) -> dict[str, int]:
+        """Those of the tasks that there are, and the version of each."""
+        there: dict[str, int] = {}
+        for start in range(0, len(task_ids), _MANY):
+            batch = task_ids[start : start + _MANY]
+            answers = self._link.ask(*(("HMGET", self._keys.task(task_id), "v", "t") for task_id in batch))
+            there |= {
+                task_id: int(version) for task_id, (version, status) in zip(batch, answers, strict=True) if status
+            }  # fmt: skip
+        return there
 
     def parents(self) -> list[str]:
         """All parents, the oldest first, but for those that `forget` has taken out."""
@@ -126,6 +148,11 @@ class Families:
 
     def _of(self, parent_id: str) -> list[str]:
         return [self._keys.task(parent_id), self._keys.kin(parent_id)]
+
+
+def _line(name: bytes, line: bytes) -> _Line:
+    attempt, version, status, _, _, _, task_id, order = line.decode().split(" ")
+    return _Line(name.decode(), int(attempt), int(version), status in (PENDING, PROCESSING), task_id, int(order))
 
 
 def _sums(text: bytes) -> Sums:
@@ -148,14 +175,14 @@ class RegistryWithFamilies(Registry):
         #: Parts that have moved here, as they were last stored, and the lock that guards this.
         self._moved: dict[str, Task] = {}
         self._moving = native_lock()
-        self._last_followed = self._last_repaired = float("-inf")
+        self._last_followed = self._repair_at = float("-inf")
 
     def children(self, parent_id: str) -> builtins.list[Task]:
         lines = self._families.lines(parent_id)
         there = self._parts(self.get(parent_id), lines)
         return [there[line.task_id] for line in lines if line.task_id in there]
 
-    def _parts(self, parent: Task | None, lines: builtins.list[_Line]) -> dict[str, Task]:
+    def _parts(self, parent: Task | None, lines: Iterable[_Line]) -> dict[str, Task]:
         """The parts of these lines that there are."""
         there = self._records.read_many([line.task_id for line in lines])
         return {} if parent is None else {name: part for name, part in there.items() if is_part(part, parent)}
@@ -211,41 +238,51 @@ class RegistryWithFamilies(Registry):
 
     def _repair_in_time(self) -> None:
         """Called by the process that sweeps."""
-        now = time.monotonic()
-        if now - self._last_repaired >= REPAIR:
-            self._last_repaired = now
+        began = time.monotonic()
+        if began >= self._repair_at:
             self.repair()
+            # However many parents there are, it is a small part of the time.
+            self._repair_at = began + max(REPAIR, 10 * (time.monotonic() - began))
 
     def repair(self) -> None:
         """See to all parents: what was left undone by processes that have died."""
-        for parent_id in self._families.parents():
-            with contextlib.suppress(TaskNotFound, TaskAlreadyFinished):
-                self._repair(parent_id)
+        every = self._families.parents()
+        for start in range(0, len(every), _BATCH):
+            batch = every[start : start + _BATCH]
+            there = self._records.read_many(batch)
+            for parent_id in batch:
+                if parent_id not in there:
+                    self._families.forget(parent_id)
+            parents = [there[parent_id] for parent_id in batch if parent_id in there]
+            for parent, (lines, sums) in zip(
+                parents, self._families.lines_of([parent.task_id for parent in parents]), strict=True
+            ):
+                with contextlib.suppress(TaskNotFound, TaskAlreadyFinished):
+                    self._repair(parent, [line for line in lines if line.unfinished], sums)
 
-    def _repair(self, parent_id: str) -> None:
-        known = self._records.read(parent_id)
-        if known is None:
-            self._families.forget(parent_id)
-            return
-        lines = [line for line in self._families.lines(parent_id) if line.unfinished]
-        there = self._parts(known.task, lines)
+    def _repair(self, parent: Task, lines: builtins.list[_Line], sums: Sums) -> None:
+        """See to a parent, of which these are the parts that are not known to have ended."""
+        parent_id, asks = parent.task_id, asked_to_stop(parent)
+        versions = self._families.versions([line.task_id for line in lines])
+        # Most are as they were told: then their version says so, and they need not be read.
+        there = self._parts(parent, [line for line in lines if asks or versions.get(line.task_id, 0) > line.version])
         long_ago = int(self._now() * 1e6) - _CREATION
         behind = []
+        left = False
         for line in lines:
             part = there.get(line.task_id)
             if part is not None and (part.info.attempt, part.version) > (line.attempt, line.version):
                 behind.append(part)
-            elif part is None and line.version == 0 and line.order < long_ago:
-                new = NewTask(line.name, attempt=line.attempt, parent_id=parent_id)
-                self._families.leave(new)
-        if not known.task.finished:
+            elif line.task_id not in versions and line.version == 0 and line.order < long_ago:
+                self._families.leave(NewTask(line.name, attempt=line.attempt, parent_id=parent_id))
+                left = True
+        if behind or left or derived(parent, self._now(), sums) is not parent:
             self._count(parent_id, behind)
-        if asked_to_stop(known.task):
-            for part in there.values():
-                if not part.finished and part.cancel_requested is None:
-                    with contextlib.suppress(TaskNotFound, TaskAlreadyFinished):
-                        self.request_cancel(part.task_id)
-        if known.task.finished:
+        for part in there.values() if asks else ():
+            if not part.finished and part.cancel_requested is None:
+                with contextlib.suppress(TaskNotFound, TaskAlreadyFinished):
+                    self.request_cancel(part.task_id)
+        if parent.finished:
             self._families.forget(parent_id)
 
     @abstractmethod

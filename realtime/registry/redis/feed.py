@@ -28,6 +28,7 @@ from .codec import decode
 from .lines import Lines
 from .link import Link
 from .mirror import Mirror
+from .sweeping import Sweeping
 
 _log = logging.getLogger("realtime")
 
@@ -40,12 +41,12 @@ LONGEST_GAP: Final = 3000.0
 
 
 class Teller:
-    """Whom the feed tells what, the announcements of a registry; and ``expire``, which it does for the registry."""
+    """Whom the feed tells what, the announcements of a registry; and ``sweep``, which it has done in time."""
 
     def __init__(
         self, change: Callable[[Task, bool], None], output: Callable[[Task, str, int], None],
         removed: Callable[[Removed], None], pinned: Callable[[str], bool], epoch: Callable[[str], None],
-        reachable: Callable[[bool], None], expire: Callable[[], object],
+        reachable: Callable[[bool], None], sweep: Callable[[], object],
     ) -> None:  # fmt: skip
         self.change = change
         self.output = output
@@ -53,7 +54,7 @@ class Teller:
         self.pinned = pinned
         self.epoch = epoch
         self.reachable = reachable
-        self.expire = expire
+        self.sweep = sweep
 
 
 class Feed:
@@ -64,6 +65,7 @@ class Feed:
         self._catch_up = catch_up
         self._tell = tell
         self._timeout = timeout
+        self._sweeping = Sweeping(tell.sweep)
         self.mirror = Mirror(tail, self._want)
         #: What other threads ask for: rooms to count up or down, and tasks that are not here.
         self._counts: deque[tuple[str, int, float]] = deque()
@@ -138,6 +140,7 @@ class Feed:
         self.wake()
         if self.running and self._thread is not None and self._thread[1] is not threading.current_thread():
             self._thread[1].join(3 * self._timeout)
+        self._sweeping.wait(3 * self._timeout)
         if self._bell is not None:
             self._bell.close()
             self._bell = None
@@ -386,4 +389,4 @@ class Feed:
                 del self._held_back[task_id]
                 self._let_go(removed)
         self.mirror.thin_out(self._tell.pinned)
-        self._tell.expire()
+        self._sweeping.begin()
