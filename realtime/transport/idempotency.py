@@ -2,8 +2,10 @@
 
 A worker that has not heard the answer cannot know whether its change was made. It asks again with the same key, and
 is given the answer of the first time. Kept are answers that tell of a change; a request that was refused has changed
-nothing, and is made anew. What is kept is bounded in number, bytes and time. Where several servers share a store they
-share the answers too (`SharedIdempotency`), for a shorter time: there the bound on their number is their age alone.
+nothing, and is made anew. What is kept is bounded in number, bytes and time; beyond that who has most kept loses the
+oldest of it, so that nobody can push out what others may have to ask for again. Where several servers share a store
+they share the answers too (`SharedIdempotency`), for a shorter time: there the bound on their number is their age
+alone.
 """
 
 from __future__ import annotations
@@ -73,6 +75,8 @@ class Idempotency:
         self._under_way: dict[tuple[str, str], bytes] = {}
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._bytes = 0
+        #: Of each who has some: the keys, the oldest first, and the bytes.
+        self._shares: dict[str, _Share] = {}
 
     def once(
         self, who: str, key: str, fingerprint: bytes, ask: Callable[[], tuple[Answer, bool]]
@@ -102,18 +106,40 @@ class Idempotency:
                     made = _Kept(fingerprint, self._clock(), answer, len(answer.body) + len(who) + len(key) + 512)
                     self._kept[place] = made
                     self._bytes += made.size
+                    share = self._shares.setdefault(who, _Share())
+                    share.keys[key] = None
+                    share.bytes += made.size
                     self._forget()
         return answer, False
 
     def _forget(self) -> None:
-        """Let go of what is too old or beyond the bounds, the oldest first. Called with the lock held."""
+        """Let go of what is too old or beyond the bounds. Called with the lock held."""
         before = self._clock() - KEPT
-        while self._kept:
-            oldest = next(iter(self._kept.values()))
-            if oldest.since > before and len(self._kept) <= MAX_ANSWERS and self._bytes <= MAX_BYTES:
-                break
-            self._kept.popitem(last=False)
-            self._bytes -= oldest.size
+        while self._kept and next(iter(self._kept.values())).since <= before:
+            self._let_go(next(iter(self._kept)))
+        while len(self._kept) > MAX_ANSWERS or self._bytes > MAX_BYTES:
+            many = len(self._kept) > MAX_ANSWERS
+            who = max(self._shares, key=lambda who: len(self._shares[who].keys) if many else self._shares[who].bytes)
+            self._let_go((who, next(iter(self._shares[who].keys))))
+
+    def _let_go(self, place: tuple[str, str]) -> None:
+        who, key = place
+        size, share = self._kept.pop(place).size, self._shares[who]
+        self._bytes -= size
+        share.bytes -= size
+        del share.keys[key]
+        if not share.keys:
+            del self._shares[who]
+
+
+class _Share:
+    """What is kept for one."""
+
+    __slots__ = ("bytes", "keys")
+
+    def __init__(self) -> None:
+        self.keys: OrderedDict[str, None] = OrderedDict()
+        self.bytes = 0
 
 
 class SharedIdempotency:

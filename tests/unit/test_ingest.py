@@ -880,6 +880,29 @@ class TestIdempotency:
         assert ask("big39")
         assert not ask("big0")
 
+    def test_nobody_pushes_out_what_is_kept_for_others(self) -> None:
+        """Neither by many answers nor by long ones: who has most loses the oldest."""
+        clock = [0.0]
+        store = Idempotency(lambda: clock[0])
+
+        def ask(who: str, key: str, size: int = 1) -> bool:
+            return store.once(who, key, b"f", lambda: (Answer(200, b"x" * size, ()), True))[1]
+
+        ask("quiet", "first")
+        for number in range(MAX_ANSWERS + 10):
+            ask("loud", str(number))
+        for number in range(40):
+            ask("large", str(number), 1024 * 1024)
+        assert ask("quiet", "first")
+        assert ask("loud", str(MAX_ANSWERS + 9))
+        assert ask("large", "39")
+        assert not ask("large", "0")
+        assert len(store._kept) <= MAX_ANSWERS
+        assert store._bytes == sum(kept.size for kept in store._kept.values()) <= 16 * 1024 * 1024
+        clock[0] += 600
+        assert not ask("quiet", "first")
+        assert (len(store._kept), list(store._shares)) == (1, ["quiet"])
+
 
 class TestBatch:
     def test_each_stands_alone_in_the_order_given(self, site: Site) -> None:
