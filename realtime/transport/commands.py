@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -64,6 +65,21 @@ class Commands:
         if command is None:
             raise InvalidValue("event", f"{event[:40]!r} is not one of {', '.join(self._known)}")
         return {"ok": True, **command(viewer, message)}
+
+    def answer_aside(
+        self, execute: Callable[[Callable[[], Answer]], Answer], viewer: Viewer, event: str, message: Any
+    ) -> Answer:
+        """The same, by ``execute`` if it may take long."""
+        ask = partial(self.answer, viewer, event, message)
+        return execute(ask) if self._takes_long(event, message) else ask()
+
+    def _takes_long(self, event: str, message: Any) -> bool:
+        """Whether an answer may wait, or take its time: a request to stop goes to all parts of a task."""
+        if self.wait or event != protocol.CANCEL_TASK:
+            return self.wait
+        task_id = message.get("task_id") if isinstance(message, dict) else None
+        task = self.registry.get(task_id) if isinstance(task_id, str) else None
+        return task is not None and task.children is not None
 
     def snapshot(self, grant: Grant, auth: ConnectAuth) -> tuple[Answer, list[str]]:
         """The first snapshot of a viewer: what differs from its cursors; unfinished tasks first, then the newest.

@@ -73,7 +73,6 @@ class SocketIOTransport:
         self._concurrency = concurrency
         self._hub = hub
         self._commands = commands
-        self._ask: Callable[[Callable[[], Any]], Any] = concurrency.execute if commands.wait else lambda ask: ask()
         self._authorise = authorise
         #: Whether `authorise` runs code of the user's. The trip to a native thread is a third of what a connect costs.
         self._may_block = may_block
@@ -341,7 +340,8 @@ class SocketIOTransport:
             viewer.spend()
             if not isinstance(data, list) or not data or not isinstance(data[0], str):
                 raise InvalidValue("event", "a name is missing")
-            answer = self._ask(lambda: self._commands.answer(viewer, data[0], data[1] if len(data) > 1 else None))
+            message = data[1] if len(data) > 1 else None
+            answer = self._commands.answer_aside(self._concurrency.execute, viewer, data[0], message)
         except RealtimeError as error:
             if viewer.refused >= MAX_REFUSED:  # each costs an answer, for ever
                 self.close(viewer, "asks without end", POLICY_VIOLATION)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from support import remote
 from support.process import StartServer
-from support.remote import PATIENCE, Remote
+from support.remote import PATIENCE, Remote, wait_until
 from support.viewer import watching
 from support.wire import wire
 
@@ -83,3 +83,17 @@ def test_what_cannot_be_sent_stops_nothing_else(server_process: StartServer) -> 
         server.emit("note", data="whole", namespace="/tasks", to="user:ada")
         viewer.wait_for_event("note", lambda payload: payload == "whole")
         viewer.wait_for_task(server.create("ada"))
+
+
+def test_a_request_to_stop_many_parts_holds_nobody_up(server_process: StartServer) -> None:
+    """It goes to up to ten thousand tasks: on another thread than the one that tells all viewers."""
+    server = remote.start(server_process, remote.serve("families:app"))
+    with wire(server.url, "ada") as viewer, watching(server.url, "ada") as other:
+        viewer.watch()
+        parent = server.create("ada")
+        part = server.create("ada", parent_id=parent)
+        viewer.send(f'42/tasks,1["cancel_task",{{"task_id":"{parent}"}}]')
+        wait_until(lambda: server.waiting_at("parts"), bool)
+        other.wait_for_task(server.create("ada"))
+        server.open_gate("parts")
+        wait_until(lambda: server.call("get_task_status", task_id=part)["cancel_requested_at"], bool)

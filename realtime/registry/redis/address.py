@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
-from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -64,7 +63,7 @@ def read_address(url: str, timeout: float) -> Address:
             address = f"{scheme}://{parts.netloc}{parts.path}?{urlencode(query)}"
             client = partial(_single, address, options)
             database = _database(client)
-    except (ValueError, TypeError, LookupError) as error:  # whose texts may quote the password
+    except (ValueError, TypeError, LookupError, redis.RedisError) as error:  # whose texts may quote the password
         raise ConfigError(
             f"REALTIME_REGISTRY is no address of a task store: {parts.scheme}://… cannot be read "
             f"({type(error).__name__})."
@@ -96,8 +95,10 @@ def _seconds(text: str | None, default: float) -> float:
 
 
 def _database(client: Callable[..., Any]) -> int:
-    with client(None) as made:
-        return int(made.connection_pool.connection_kwargs.get("db") or 0)
+    """Which one a client uses. Raises what is raised for options that no connection has."""
+    pool = client(None).connection_pool
+    pool.make_connection()  # which opens nothing
+    return int(pool.connection_kwargs.get("db") or 0)
 
 
 def _once() -> Retry:
@@ -129,7 +130,7 @@ def _cluster(
     if path.strip("/") not in ("", "0") or query.get("db", "0") != "0":
         raise ConfigError("REALTIME_REGISTRY names a database; a Redis Cluster has none but 0: ?prefix=… keeps apart.")
     address = f"{scheme}://{login}{'@' if login else ''}{host}:{port}?{urlencode(query)}"
-    parse_url(address)  # type: ignore[no-untyped-call]
+    _database(partial(_single, address, options))  # what is wrong with it is found now
 
     def connect(greet: Callable[[Any], None]) -> Any:
         # Who was named first knows the others; a dead one among the names does no harm.
