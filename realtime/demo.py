@@ -19,7 +19,6 @@ from functools import partial
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request, session
 from werkzeug.exceptions import HTTPException
@@ -240,8 +239,12 @@ def readme() -> Response:
 @page.before_request
 def refuse_other_origins() -> None:
     """Another site's page must not start jobs here. A browser says with each POST which page sends it."""
-    origin = request.headers.get("Origin")
-    if request.method == "POST" and origin is not None and urlsplit(origin).netloc != request.host:
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is None:  # an older browser, or none
+        own = origin is None or origin.partition("://")[2] == request.host
+    else:
+        own = site in ("same-origin", "none")
+    if request.method == "POST" and not own:
         abort(403, "This was sent by a page of another site.")
 
 

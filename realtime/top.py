@@ -60,7 +60,8 @@ def reader(url: str, token: str | None) -> Read:
 
         return read
     if scheme not in ("http", "https"):
-        raise ConfigError(f"{_shown(scheme)!r} is neither where an app is served (http://…) nor a store (redis://…).")
+        # It is not shown: what stands there by mistake may hold a password.
+        raise ConfigError("URL is neither where an app is served (http://…) nor a store (redis://…).")
     if token is None:
         raise ConfigError("The token is missing: set REALTIME_METRICS as for the server, or give --token.")
     with contextlib.suppress(ValueError):

@@ -194,10 +194,13 @@ def test_a_job_is_somebodys(client: FlaskClient, rt: Realtime, query: dict[str, 
 
 def test_other_sites_cannot_start_jobs(client: FlaskClient, started: list[str]) -> None:
     """A page of another origin is refused; the page itself, and programs that say no origin, are not."""
-    for origin in ("https://evil.example", "http://localhost:81", "null"):
+    for origin in ("https://evil.example", "http://localhost:81", "null", "http://[::1", ""):
         assert problem(start(client, "survey", headers={"Origin": origin}))[0] == 403
+    for site in ("cross-site", "same-site"):
+        assert problem(start(client, "survey", headers={"Sec-Fetch-Site": site}))[0] == 403
     assert started == []
     assert start(client, "survey", headers={"Origin": "http://localhost"}).status_code == 202
+    assert start(client, "survey", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 202
     assert start(client, "survey").status_code == 202
 
 

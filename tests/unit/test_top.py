@@ -194,12 +194,16 @@ class TestReading:
 
     @pytest.mark.parametrize(
         "url",
-        ["ftp://a", "host:5000", "http://", "http://a:b@c", "http://a?x", "http://a:99999", "http://[", "memory://"],
-    )
+        [
+            "ftp://a", "host:5000", "http://", "http://a:secret@c", "http://a?x", "http://a:99999", "http://[",
+            "memory://", "redis//a:secret@c", "secret",
+        ],
+    )  # fmt: skip
     def test_what_is_no_address(self, url: str) -> None:
-        """An error that names what may be given, before anything is sent."""
-        with pytest.raises(ConfigError, match=r"where (an|the) app is"):
+        """An error that names what may be given, and shows no password, before anything is sent."""
+        with pytest.raises(ConfigError, match=r"where (an|the) app is") as caught:
             reader(url, TOKEN)
+        assert "secret" not in str(caught.value)
 
     def test_a_token_is_needed(self) -> None:
         """And where it is looked for is said."""
