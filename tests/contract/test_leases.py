@@ -206,3 +206,16 @@ def test_a_part_whose_worker_is_lost_ends_its_group(registry: Registry, clock: C
     assert group is not None
     assert group.error is not None
     assert (group.status, group.error.code) == ("failed", "partly_completed")
+
+
+def test_a_lease_is_any_number_of_seconds(registry: Registry, clock: Clock, create: Create) -> None:
+    """Also one of more digits than anybody writes."""
+    create()
+    registry.heartbeat("a", 25 / 3)
+    wait(registry, clock, 5.0)
+    task = registry.get("a")
+    assert task is not None
+    assert task.stalled_since is not None
+    registry.heartbeat("a", 7.000001)
+    wait(registry, clock, 9.0)
+    assert status(registry) == "failed"

@@ -46,7 +46,7 @@ class StoredLeases:
     def hear(self, task_id: str, lease: float) -> None:
         """A sign of life now."""
         due = self._now() + lease * STALLED_AFTER
-        self._link.ask(("ZADD", self._link.keys.leases, due, f"{lease:g} {task_id}"))
+        self._link.ask(("ZADD", self._link.keys.leases, due, f"{float(lease)!r} {task_id}"))
 
     def silences(self, read: Callable[[Collection[str]], dict[str, Task]]) -> list[Silence]:
         """Who is silent; ``read`` reads tasks."""
