@@ -142,6 +142,11 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     #: How its parts stand; None if it never had any and was announced none.
     children: Children | None = None
 
+    def __repr__(self) -> str:
+        """What a log has room for: not what people wrote into the task, nor the texts that are kept ready."""
+        percent = "" if self.percent is None else f" at {self.percent:.4g} %"
+        return f"<Task {self.task_id!r} {self.status}{percent}, version {self.version}>"
+
     @property
     def user_id(self) -> str | None:
         """The owner; None = seen through tickets and groups only."""

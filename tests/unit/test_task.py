@@ -47,6 +47,14 @@ def test_the_table_cannot_be_changed() -> None:
         TRANSITIONS[TaskStatus.FAILED] = frozenset()  # type: ignore[index]
 
 
+def test_it_prints_short_and_without_what_people_wrote() -> None:
+    """In a log a task is one short line: which one, how it stands, how far it is."""
+    task = make(NewTask("a", "ada", name="Secret plans"))
+    assert repr(task) == f"<Task 'a' processing, version {task.version}>"
+    third = transitions.updated(task, START, current=1, total=3)
+    assert repr(third) == f"<Task 'a' processing at 33.33 %, version {third.version}>"
+
+
 # The wire.
 
 
