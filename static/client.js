@@ -275,6 +275,8 @@ export class Client {
       this.#outputs.end();
       this.#paging.stop();
     }
+    // A page without elements would stay empty and say nothing, and whoever writes it looks here first.
+    if (state.state === "denied") console.warn(`realtime: ${state.reason?.message} (${state.reason?.code})`);
     this.#stateListeners.emit(state);
   }
 

@@ -22,6 +22,15 @@ for (const code of ["unauthenticated", "ticket_invalid", "ticket_expired", "orig
   });
 }
 
+test("Whoever is denied is told why in the console, once for each time: a page without elements shows nothing", async (t) => {
+  const warn = t.mock.method(console, "warn", () => {});
+  const world = makeWorld();
+  await settle();
+  world.socket.refuse("unauthenticated", "Not signed in.");
+  await world.clock.pass(120_000);
+  assert.deepEqual(warn.mock.calls.map(({ arguments: [text] }) => text), ["realtime: Not signed in. (unauthenticated)"]);
+});
+
 test("A server that does not serve the namespace denies with the code not_served", async () => {
   const world = makeWorld();
   await settle();
