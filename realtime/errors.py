@@ -87,9 +87,9 @@ class TaskNotFound(_TaskProblem):
     code = "not_found"
     http_status = 404
     text = (
-        "No task {task_id!r} is known in this process. It may have ended and been cleared, "
-        "or it may live in another process: memory:// holds the tasks of one process only "
-        "(a worker reaches them with REALTIME_URL set to the server's address)."
+        "No task {task_id!r} is known here. It may have ended and been cleared, or live in another process: memory:// "
+        "holds the tasks of one process only (a worker reaches them with REALTIME_URL set to the server's address, "
+        "through the functions of `realtime` or a Client, not through the methods of a Realtime)."
     )
 
 

@@ -23,6 +23,7 @@ from werkzeug.exceptions import HTTPException
 from . import auth, concurrency, installation, keys
 from .auth import Grant, Tickets
 from .blocks import Blocks
+from .client import environment
 from .config import Config
 from .demand import OnWatch
 from .errors import ConfigError, NoRealtime
@@ -129,6 +130,7 @@ class Realtime(Blocks):
         renew_viewers(self.registry, self.hub, self.concurrency)
         app.before_request(self.registry.adopt)
         kind = config.registry.partition(":")[0]
+        self._is_apart = kind == "memory" and environment.is_set()
         self.presence = Presence(self.hub, self.registry, self.runner.jobs, kind)
         self.hub.on_sweep.append(self.presence.start)
         self.exposition = self._measured(config.metrics)
@@ -195,6 +197,17 @@ class Realtime(Blocks):
             flask.g.realtime_grant = _identified(self._identify)
         grant: Grant | None = flask.g.realtime_grant
         return None if grant is None else grant.user_id
+
+    def _owner(self, user_id: Any) -> str | None:
+        """Each task that is made here passes by, so it is here that a worker hears of one that nobody will see."""
+        if self._is_apart:
+            self._is_apart = False
+            log.warning(
+                "REALTIME_URL is set, and the functions of `realtime` report there. A method of Realtime has been "
+                "called, which does not: what it makes is in the memory of this process. In a worker use the "
+                "functions, or a realtime.client.Client; a server does not need REALTIME_URL."
+            )
+        return super()._owner(user_id)
 
     def stop(self) -> None:
         """End jobs, tell it to whoever watches, end waits, and send viewers away to come back later.

@@ -18,6 +18,11 @@ _is_read = False
 _client: Client | None = None
 
 
+def is_set() -> bool:
+    """Whether the variables make this process a worker."""
+    return bool(os.environ.get("REALTIME_URL")) and server_mode() is None
+
+
 def client() -> Client | None:
     """The client of this process, None if it is not a worker. Raises `ConfigError`."""
     if not _is_read:
@@ -29,7 +34,7 @@ def _read() -> None:
     global _client, _is_read
     with _reading:
         if not _is_read:
-            if os.environ.get("REALTIME_URL") and server_mode() is None:
+            if is_set():
                 _client = Client()
             _is_read = True
 

@@ -25,7 +25,9 @@ class Refusal:
     def __enter__(self) -> NoReturn:
         raise NotTheServer(
             f"This process was forked from the one that holds the tasks of {self._where}, and no viewer is connected "
-            "to it. Run the job on a thread of the server, or set REALTIME_REGISTRY to a store that processes share."
+            "to it. Run the job on a thread of the server, set REALTIME_REGISTRY to a store that processes share, or "
+            "report as a worker: with REALTIME_URL set, through the functions of `realtime` or a Client, not through "
+            "the methods of a Realtime."
         )
 
     def __exit__(self, *_: object) -> None: ...

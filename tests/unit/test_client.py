@@ -705,6 +705,25 @@ def test_with_an_address_set_the_functions_are_a_workers(worker: WorkerServer) -
     assert rt.get_task_status("t") is None
 
 
+def test_a_worker_that_calls_a_method_of_realtime_is_told_that_nobody_sees_it(
+    worker: WorkerServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, and only where the method does not reach the server: ``rt.progress`` in a Celery task looks right."""
+    rt = Realtime(flask.Flask("celery"))
+    with rt.progress(user_id=42), rt.progress(user_id=42):
+        pass
+    [told] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "REALTIME_URL is set" in told
+    caplog.clear()
+    monkeypatch.setattr("realtime.client.environment.server_mode", lambda: "eventlet")
+    served = Realtime(flask.Flask("served"))
+    monkeypatch.undo()
+    alone = Realtime(flask.Flask("alone"))
+    for each in (served, alone):
+        each.create_task(user_id=42)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_our_own_server_is_no_worker(worker: WorkerServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may share its environment with the workers."""
     monkeypatch.setattr("realtime.client.environment.server_mode", lambda: "eventlet")
