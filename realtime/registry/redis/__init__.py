@@ -22,8 +22,10 @@ Times of records are told by the clock of this process, put right by what the st
 
 **The lists may lag**, the tasks never do. A member is written before its task is created and taken out after it has
 left, so that whoever is killed in between leaves a member too many, never one too few; each reader takes the task's
-word and puts right what it finds (`Lists.read`). The server forgets an ended task by itself an hour after its
-retention, in case that no process is there to take it out.
+word and puts right what it finds (`Lists.read`): in all lists that it knows by the one that it has read, and it tells
+the viewers of that one. A store that is flushed in between does no harm either: on one server the creation writes the
+member once more, in the same step. The server forgets an ended task by itself an hour after its retention, in case that
+no process is there to take it out.
 
 **Who sees what.** A snapshot is published to the channels of the rooms that the hub knows: its task, its user, its
 groups. A server subscribes to the channels of the rooms that its viewers are in, all on one connection (`feed`): the
@@ -72,7 +74,7 @@ says; what a moved slot has taken elsewhere it follows there (`lines`), and catc
 the lists with the run ids of all primaries that have slots: if one of them is missing, because it was started anew or
 another has taken its place, writes may be lost, and a new epoch begins; one that joins changes nothing. A cluster that
 gives a primary's last slots away begins a new one, too: that looks the same. `relist` makes up for lists that were
-lost alone.
+lost alone: who sweeps goes through all tasks, and who reads one that is older than the epoch makes sure of that one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 import redis
-from redis.exceptions import AskError, RedisClusterException, TryAgainError
+from redis.exceptions import AskError, NoScriptError, RedisClusterException, TryAgainError
 
 from .address import Address, read_address
 from .link import Link, greeted, unavailable
@@ -50,13 +50,16 @@ class ClusterLink(Link):
             return self._made
 
     def run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        if len(calls) < 2:
+            return [self.run(name, *call) for call in calls]
         self.open()
         script = self.scripts[name]
-        return self._scatter(
-            [keys[0] for keys, _ in calls],
-            lambda pipe, place: script(*calls[place], client=pipe),
-            lambda place: script(*calls[place]),
-        )
+
+        def put(pipe: Any, place: int) -> None:
+            keys, args = calls[place]
+            pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+
+        return self._scatter([keys[0] for keys, _ in calls], put, lambda place: script(*calls[place]))
 
     def ask(self, *commands: Sequence[Any]) -> list[Any]:
         self.open()
@@ -70,7 +73,7 @@ class ClusterLink(Link):
         self, keys: Sequence[str], put: Callable[[Any, int], object], alone: Callable[[int], Any]
     ) -> list[Any]:
         """Do something for each key, in their order on each server. ``put`` puts what is done for one into a server's
-        pipeline; ``alone`` does it where the server says that it is not, or not all there."""
+        pipeline; ``alone`` does it where the server says that it is not, or not all there, or has no such script."""
 
         def attempt() -> list[Any]:
             manager, places = self.client.nodes_manager, dict[Any, list[int]]()
@@ -87,7 +90,7 @@ class ClusterLink(Link):
                     manager.initialize(last_failed_node_name=node.name)
                     raise
                 for place, answer in zip(here, found, strict=True):
-                    if isinstance(answer, (AskError, TryAgainError)):  # a MOVED, too
+                    if isinstance(answer, (AskError, TryAgainError, NoScriptError)):  # a MOVED, too
                         answer = alone(place)
                     if isinstance(answer, Exception):
                         raise answer

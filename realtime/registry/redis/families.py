@@ -18,7 +18,7 @@ import builtins
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import starmap
 from typing import Any, Final, NamedTuple
@@ -141,6 +141,12 @@ class Families:
             parents += (parent_id.decode() for parent_id in found)
             if len(found) < _BATCH:
                 return parents
+
+    def restore(self, tasks: Collection[Task]) -> None:
+        """Have the parents of these parts seen to, if that they are some was lost."""
+        parts = {task.info.parent_id: task.info.created for task in tasks if task.info.parent_id is not None}
+        if parts:
+            self._link.ask(*(("ZADD", self._keys.parents, "NX", at, parent_id) for parent_id, at in parts.items()))
 
     def forget(self, parent_id: str) -> None:
         """There is nothing to be done for a parent any more."""

@@ -15,6 +15,8 @@ from ...task import Task
 from ..base import Removed
 
 _TASK: Final = task_room("")
+_USER: Final = user_room("")
+_GROUP: Final = group_room("")
 
 
 class Keys:
@@ -69,6 +71,14 @@ class Keys:
         """A sorted set: the finished tasks of a user, by end."""
         return f"{self.ended}:{user_id}"
 
+    def room_of(self, key: str) -> str | None:
+        """The room whose tasks are in a list; None if all are."""
+        for of_rooms in self.unfinished(""), self.finished(""):
+            if key.startswith(of_rooms):
+                return key.removeprefix(of_rooms)
+        of_users = self.ends("")
+        return user_room(key.removeprefix(of_users)) if key.startswith(of_users) else None
+
     def removals(self, room: str) -> str:
         """A sorted set: what was removed of a room's tasks of late, by time in microseconds. A member is the version of
         the removal, a blank and the task's id."""
@@ -105,6 +115,13 @@ def rooms_with_lists(user_id: str | None, groups: Collection[str]) -> list[str]:
     if user_id is not None:
         rooms.append(user_room(user_id))
     return rooms
+
+
+def user_and_groups(rooms: Collection[str]) -> tuple[str | None, tuple[str, ...]]:
+    """Whose rooms these are: a user's, None if it is nobody's, and groups'."""
+    users = [room.removeprefix(_USER) for room in rooms if room.startswith(_USER)]
+    groups = tuple(dict.fromkeys(room.removeprefix(_GROUP) for room in rooms if room.startswith(_GROUP)))
+    return users[0] if users else None, groups
 
 
 def rooms_of(source: Task | Removed) -> list[str]:

@@ -48,6 +48,13 @@ class StoredLeases:
         due = self._now() + lease * STALLED_AFTER
         self._link.ask(("ZADD", self._link.keys.leases, due, f"{float(lease)!r} {task_id}"))
 
+    def restore(self, tasks: Collection[Task]) -> None:
+        """Await a sign of life of each leased task of which none is awaited: what was noted of it was lost."""
+        now, held = self._now(), [task for task in tasks if not task.finished and task.info.lease is not None]
+        due = [(now + (task.info.lease or 0.0) * STALLED_AFTER, f"{task.info.lease:g} {task.task_id}") for task in held]
+        if due:
+            self._link.ask(*(("ZADD", self._link.keys.leases, "NX", at, member) for at, member in due))
+
     def silences(self, read: Callable[[Collection[str]], dict[str, Task]]) -> list[Silence]:
         """Who is silent; ``read`` reads tasks."""
         keys, now = self._link.keys, self._now()

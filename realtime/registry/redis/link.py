@@ -22,7 +22,8 @@ from .address import Address
 from .keys import Keys
 
 SCRIPTS: Final = (
-    "open", "register", "create", "store", "remove", "settle", "due", "append", "read", "kin", "leave", "followers",
+    "open", "register", "create", "store", "remove", "settle", "enlist", "unlist", "due", "append", "read", "kin",
+    "leave", "followers",
 )  # fmt: skip
 _T = TypeVar("_T")
 
@@ -42,6 +43,8 @@ class Link:
         #: The epoch, None while it must be asked for; and the last that was known.
         self._epoch: str | None = None
         self._last: str | None = None
+        #: When it began, in seconds since 1970; 0: not known, or long ago.
+        self.born = 0.0
         #: What the server's clock is ahead of ours, in seconds.
         self.offset = 0.0
         #: Called with a new epoch, when there was one before. Must not raise.
@@ -68,15 +71,30 @@ class Link:
 
     def run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """Run a script several times on one way there and back. Raises `RegistryUnavailable`."""
+        if len(calls) < 2:
+            return [self.run(name, *call) for call in calls]
         self.open()
+        script = self.scripts[name]
 
-        def attempt() -> Any:
+        def attempt() -> list[Any]:
             pipe = self.client.pipeline(transaction=False)
             for keys, args in calls:
-                self.scripts[name](keys, args, client=pipe)
-            return pipe.execute()
+                pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            return [
+                self._unless_known(answer, partial(script, *call))
+                for call, answer in zip(calls, pipe.execute(raise_on_error=False), strict=True)
+            ]
 
-        return self.attempt(attempt) if calls else []
+        return self.attempt(attempt)
+
+    @staticmethod
+    def _unless_known(answer: Any, alone: Callable[[], Any]) -> Any:
+        """The answer to a script in a pipeline; where the server did not know the script, it is run ``alone``."""
+        if isinstance(answer, redis.exceptions.NoScriptError):
+            return alone()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def ask(self, *commands: Sequence[Any]) -> list[Any]:
         """Give commands on one way there and back, in this order; they must do no harm when they are given twice.
@@ -162,7 +180,8 @@ class Link:
                 sure = True
             elif run == self._servers(False):
                 break  # else it was another server that answered
-        epoch, seconds, micros = answer
+        epoch, seconds, micros, born = answer
+        self.born = float(born)
         self.offset = int(seconds) + int(micros) / 1e6 - (asked + time.time()) / 2
         return self._note(epoch.decode())
 

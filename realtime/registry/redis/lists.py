@@ -7,15 +7,14 @@ what it finds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ...task import NewTask, Task
-from .cluster import ClusterLink
+from .. import transitions
 from .codec import encode
-from .keys import rooms_with_lists
+from .keys import rooms_with_lists, user_and_groups
 from .link import Link
-from .relist import Relist
 
 #: Microseconds after which a task that is listed and not there is not about to be created any more.
 _CREATION: Final = 60_000_000
@@ -23,6 +22,10 @@ _CREATION: Final = 60_000_000
 _REMOVALS_KEPT: Final = 3600
 #: Members read on one way there and back.
 _BATCH: Final = 256
+
+
+#: The keys and arguments of a script.
+_Call = tuple[Sequence[str], Sequence[Any]]
 
 
 class Member(NamedTuple):
@@ -57,7 +60,6 @@ class Lists:
         #: How full a shelf must be for another look, where tasks are pinned; and shelves that were left too full.
         self._look_at: dict[str, int] = {}
         self._crowded: dict[Shelf, None] = {}
-        self._again = Relist(link, read_many, self._restore) if isinstance(link, ClusterLink) else None
 
     # Writing.
 
@@ -70,10 +72,13 @@ class Lists:
         self._link.heard(epoch.decode())
         return int(order), int(micros)
 
+    def beside(self, task: Task) -> list[str]:
+        """The lists of an unfinished task, as far as the script that creates it reaches them."""
+        return [] if self._link.sharded else self._places(task, finished=False)
+
     def unregister(self, task: Task) -> None:
         """The task was not created."""
-        member, keys = _member(task), self._places(task, finished=False)
-        self._link.ask(*(("ZREM", key, member) for key in keys))
+        self._link.run("unlist", [self._keys.over, *self._places(task, finished=False)], _unlisted(_at(task)))
 
     def settle(self, task: Task) -> list[Shelf]:
         """Note an end. Returns the shelves that want a look."""
@@ -88,22 +93,21 @@ class Lists:
 
     def drop(self, gone: Sequence[tuple[Task, int]]) -> None:
         """The tasks have left with these versions."""
-        commands: list[Sequence[Any]] = []
-        now = int(self._now() * 1e6)
+        calls = []
         for task, version in gone:
-            member = _member(task)
-            for room in rooms_with_lists(task.user_id, task.groups):
-                key = self._keys.removals(room)
-                commands.append(("ZADD", key, now, f"{version} {task.task_id}"))
-                commands.append(("ZREMRANGEBYSCORE", key, "-inf", now - _REMOVALS_KEPT * 1_000_000))
-                commands.append(("EXPIRE", key, _REMOVALS_KEPT))
             places = self._places(task, finished=False) + self._places(task, finished=True)
-            commands += [("ZREM", key, member) for key in places]
-            commands.append(("HDEL", self._keys.over, member))
-            for channel in self._keys.channels_of_lists(task.user_id, task.groups):
-                commands.append(("SPUBLISH", channel, b"R %d 0 0 %b" % (version, encode(task))))
-        if commands:
-            self._link.ask(*commands)
+            calls.append(self._unlist(_at(task), places, task, version))
+        self._link.run_all("unlist", calls)
+
+    def _unlist(self, member: Member, places: Sequence[str], task: Task, version: int) -> _Call:
+        """What takes a member out of lists, and tells the rooms of ``task`` that it has left with this version."""
+        keys, rooms = self._keys, rooms_with_lists(task.user_id, task.groups)
+        news = b"R %d 0 0 %b" % (version, encode(task))
+        args = _unlisted(member, len(rooms), version, int(self._now() * 1e6), news)
+        return (
+            [keys.over, *map(keys.removals, rooms), *places],
+            [*args, *keys.channels_of_lists(task.user_id, task.groups)],
+        )
 
     def _places(self, task: Task, *, finished: bool) -> list[str]:
         rooms = rooms_with_lists(task.user_id, task.groups)
@@ -124,10 +128,11 @@ class Lists:
             top = "+inf" if bound is None else f"({bound}"
             wanted = limit - len(found)
             answers = self._link.ask(*(("ZREVRANGEBYSCORE", key, top, "-inf", "LIMIT", 0, wanted) for key in keys))
-            members = sorted({_parsed(member) for answer in answers for member in answer}, reverse=True)[:wanted]
+            where = {key: list(map(_parsed, answer)) for key, answer in zip(keys, answers, strict=True)}
+            members = sorted({member for inside in where.values() for member in inside}, reverse=True)[:wanted]
             if not members:
                 break
-            tasks = self.read(members, keys)
+            tasks = self.read(where, members)
             found += [task for task in tasks if finished is None or task.finished is finished]
             bound = members[-1].order
         return found
@@ -136,7 +141,7 @@ class Lists:
         """All tasks that have not ended, the oldest created first."""
         found: list[Task] = []
         for members in self._walk(self._keys.live):
-            found += [task for task in self.read(members, [self._keys.live]) if not task.finished]
+            found += [task for task in self.read({self._keys.live: members}) if not task.finished]
         return found
 
     def _walk(self, key: str) -> Iterator[list[Member]]:
@@ -149,56 +154,80 @@ class Lists:
             yield members
             bound = f"({members[-1].order}"
 
-    def read(self, members: Sequence[Member], keys: Sequence[str]) -> list[Task]:
-        """The tasks that the members of these lists stand for, in their order. Puts right what is out of date."""
+    def read(self, where: Mapping[str, Sequence[Member]], members: Sequence[Member] | None = None) -> list[Task]:
+        """The tasks that members of lists stand for: those of ``members`` in their order, or all of the only list.
+
+        Puts right what is out of date in these lists.
+        """
+        if members is None:
+            (members,) = where.values()
         there = self._read_many([member.task_id for member in members])
-        tasks: list[Task] = []
-        dead: list[str] = []
-        ended: list[Task] = []
-        long_ago = int(self._now() * 1e6) - _CREATION
+        found: dict[Member, Task | None] = {}
         for member in members:
             task = there.get(member.task_id)
-            if task is not None and task.info.order == member.order:
-                tasks.append(task)
-                if task.finished:
-                    ended.append(task)
-            elif member.order < long_ago:
-                dead.append(f"{member.order} {member.task_id}")
-        if dead:
-            self._link.ask(*(("ZREM", key, *dead) for key in keys))
-        if ended and any(key.startswith(self._keys.live) for key in keys):
-            self._repair(ended)
-        return tasks
+            found[member] = task if task is not None and task.info.order == member.order else None
+        self._put_right(where, found)
+        return [task for task in found.values() if task is not None]
 
-    def _repair(self, ended: Sequence[Task]) -> None:
-        """Settle the tasks of an end that was stored and not settled."""
-        key = self._keys.ended
-        places = self._link.ask(*(("ZSCORE", key, _member(task)) for task in ended))
-        for task, place in zip(ended, places, strict=True):
-            if place is None:
-                self.settle(task)
+    def _put_right(self, where: Mapping[str, Sequence[Member]], found: Mapping[Member, Task | None]) -> None:
+        """Settle what has ended and is listed as unfinished, and take out what is not there."""
+        unsettled: dict[Member, Task] = {}
+        dead: dict[Member, list[str]] = {}
+        long_ago = int(self._now() * 1e6) - _CREATION
+        for key, inside in where.items():
+            live = key.startswith(self._keys.live)
+            for member in inside:
+                task = found.get(member)
+                if task is not None and task.finished and live:
+                    unsettled[member] = task
+                elif task is None and member in found and (member.order < long_ago or not live):
+                    dead.setdefault(member, []).append(key)
+        for task in unsettled.values():
+            self.settle(task)
+        if dead:
+            self._bury(dead)
+
+    def _bury(self, dead: Mapping[Member, Collection[str]]) -> None:
+        """Take members without a task out of all lists that are known of them, given those that they were found in, and
+        tell the rooms that these are of: whoever has removed the task may not have come to it."""
+        keys, calls = self._keys, []
+        left = self._link.ask(*(("HMGET", keys.task(member.task_id), "r", "v") for member in dead))
+        for (member, found_in), (record, version) in zip(dead.items(), left, strict=True):
+            rooms = [room for room in map(keys.room_of, found_in) if room is not None]
+            user_id, groups = user_and_groups(rooms)
+            task = transitions.created(
+                NewTask(member.task_id, user_id, groups), epoch="", now=0.0, version=0, order=member.order
+            )  # fmt: skip
+            places = self._places(task, finished=False) + self._places(task, finished=True)
+            if record is None:
+                calls.append(self._unlist(member, places, task, int(version or self._now() * 1e6)))
+            else:  # another has its id
+                calls.append(([keys.over, *places], _unlisted(member)))
+        self._link.run_all("unlist", calls)
 
     # Lists that were lost.
 
-    def relist(self) -> None:
-        """Go on looking for tasks that are in no list, where lists can be lost alone."""
-        if self._again is not None:
-            self._again.step()
-
-    def _restore(self, tasks: Collection[Task]) -> None:
+    def restore(self, tasks: Collection[Task]) -> None:
+        """List those of the tasks that are in no list."""
         keys = self._keys
         listed = self._link.ask(
             *(("ZSCORE", keys.ended if task.finished else keys.live, _member(task)) for task in tasks)
         )
-        for task, place in zip(tasks, listed, strict=True):
-            if place is None and task.finished:
+        lost = [task for task, place in zip(tasks, listed, strict=True) if place is None]
+        for task in lost:
+            if task.finished:
                 self.settle(task)
-            elif place is None:
-                member, channels = _member(task), keys.channels_of_lists(task.user_id, task.groups)
-                self._link.ask(
-                    *(("ZADD", key, task.info.order, member) for key in self._places(task, finished=False)),
-                    *(("SPUBLISH", channel, f"N {task.task_id}") for channel in channels),
+        self._link.run_all(
+            "enlist",
+            [
+                (
+                    self._places(task, finished=False),
+                    [*_at(task), *keys.channels_of_lists(task.user_id, task.groups)],
                 )
+                for task in lost
+                if not task.finished
+            ],
+        )
 
     # Who must leave.
 
@@ -233,6 +262,10 @@ class Lists:
         return crowded
 
 
+def _at(task: Task) -> Member:
+    return Member(task.info.order, task.task_id)
+
+
 def _member(task: Task) -> str:
     return f"{task.info.order} {task.task_id}"
 
@@ -240,3 +273,7 @@ def _member(task: Task) -> str:
 def _parsed(member: bytes) -> Member:
     order, _, task_id = member.decode().partition(" ")
     return Member(int(order), task_id)
+
+
+def _unlisted(member: Member, rooms: int = 0, version: int = 0, now: int = 0, news: bytes = b"") -> list[Any]:
+    return [member.order, member.task_id, rooms, version, now, _REMOVALS_KEPT, news]

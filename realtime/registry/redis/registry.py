@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import itertools
+import math
 import random
 import secrets
 import time
@@ -12,10 +13,8 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from ...errors import (
-    LimitReached,
     RealtimeError,
     RegistryUnavailable,
-    TaskAlreadyFinished,
     TaskExists,
     TaskNotFound,
 )
@@ -23,7 +22,7 @@ from ...task import UNFINISHED, NewTask, Task
 from .. import transitions
 from ..base import Local, Removed
 from ..leases import Silence
-from ..output import MAX_STREAMS, Piece, piece_of
+from ..output import Piece
 from .board import RedisBoard
 from .catchup import CatchUp
 from .cluster import open_link
@@ -36,7 +35,9 @@ from .leases import StoredLeases
 from .lists import Lists, Member, Shelf
 from .nonces import Nonces
 from .notes import RedisNotes
+from .outputs import Outputs
 from .records import Known, Records
+from .relist import Relist
 from .sharded import ShardedFeed
 
 #: Milliseconds that the server itself keeps a finished task beyond its retention, in case nobody takes it out.
@@ -69,17 +70,20 @@ class RedisRegistry(RegistryWithFamilies):
         self._link = open_link(url, timeout)
         self._keys = self._link.keys
         self._retention = retention
-        self._output_tail = output_tail
         self._clock = clock
         self.nonces = Nonces()
         self.notes, self.board = RedisNotes(self._link), RedisBoard(self._link)
         self._records = Records(self._link)
+        self._outputs = Outputs(self._link, self._records, output_tail)
         self._lists = Lists(self._link, self._records.read_many, self._now, max_tasks, max_tasks_per_user, retention)
         self._leases = StoredLeases(self._link, self._now)
         self.followers = Followers(self._link, self._records)
         self._families = Families(self._link)
+        self._relist = Relist(
+            self._link, self._records.read_many, self._lists.restore, self._leases.restore, self._families.restore
+        )  # fmt: skip
         self._feed = (ShardedFeed if self._link.sharded else Feed)(
-            self._link, CatchUp(self._link, self._records.read_many, self._all_output),
+            self._link, CatchUp(self._link, self._records.read_many, self._outputs.all),
             Teller(
                 self._tell_change, self._tell_output, self._tell_removed, lambda task_id: self.pinned(task_id),
                 self._tell_epoch, self._tell_reachable, self._sweep,
@@ -105,6 +109,7 @@ class RedisRegistry(RegistryWithFamilies):
         parent = self.get(new.parent_id or "") if joins else None
         if joins:
             new = self._admitted(new, parent)
+        began = time.monotonic()
         order, micros = self._lists.register(new, None if self._clock is None else int(self._clock() * 1e6))
         now = micros / 1e6 if self._clock is None else self._clock()
         task = transitions.created(new, epoch=self.epoch, now=now, version=0, order=order)
@@ -116,13 +121,14 @@ class RedisRegistry(RegistryWithFamilies):
                 raise
         answer = self._link.run(
             "create",
-            self._keys_of(task_id),
-            [nonce, micros, task.status, encode(task), order, *self._keys.channels_of(task)],
+            [*self._keys_of(task_id), *self._lists.beside(task)],
+            [nonce, micros, task.status, encode(task), order, task_id, *self._keys.channels_of(task)],
         )
         if answer[0] == 1:
             made, task = task, self._records.stored(task, nonce, *answer[1:]).task
             if task.info.order != made.info.order:  # it had been created, of which the answer was lost
                 self._lists.unregister(made)
+            self._relist.made(task, time.monotonic() - began if len(answer) == 3 else math.inf)
             if not self._feed.running:
                 self._tell_change(task, True)
             self._followed(None, task)
@@ -136,8 +142,15 @@ class RedisRegistry(RegistryWithFamilies):
         raise TaskExists(task_id)
 
     def get(self, task_id: str) -> Task | None:
-        known = self._records.read(task_id)
+        known = self._read(task_id)
         return None if known is None else known.task
+
+    def _read(self, task_id: str) -> Known | None:
+        """The task as it is now; sees to it that a list has it."""
+        known = self._records.read(task_id)
+        if known is not None:
+            self._relist.see(known.task)
+        return known
 
     def get_many(self, task_ids: Collection[str]) -> dict[str, Task]:
         return self._records.read_many(task_ids)
@@ -152,7 +165,7 @@ class RedisRegistry(RegistryWithFamilies):
         known, fresh = self._records.last(task_id), False
         for attempt in itertools.count(1):
             if known is None:
-                known, fresh = self._records.read(task_id), True
+                known, fresh = self._read(task_id), True
                 if known is None:
                     raise TaskNotFound(task_id)
             task = known.task
@@ -212,36 +225,19 @@ class RedisRegistry(RegistryWithFamilies):
     # Output.
 
     def append_output(self, task_id: str, stream: str, data: bytes) -> int:
-        keys = [*self._keys_of(task_id), self._keys.stream(task_id, stream)]
-        known = self._records.last(task_id) or self._records.read(task_id)  # for its channels, which never change
+        known = self._records.last(task_id) or self._read(task_id)  # for its channels, which never change
         if known is None:
             raise TaskNotFound(task_id)
-        args = [self.nonces.new(), stream, data, self._output_tail, MAX_STREAMS, task_id]
-        answer = self._link.run("append", keys, [*args, *self._keys.channels_of(known.task)])
-        if answer[0] == -1:
-            self._records.forget(task_id)
-            raise TaskNotFound(task_id)
-        if answer[0] == -2:
-            raise LimitReached(f"stream: the task has {MAX_STREAMS} already, no more are taken")
-        if answer[0] == 0:
-            raise TaskAlreadyFinished(task_id, answer[1].decode())
-        end = int(answer[1])
-        task = self._records.decoded(*answer[2:]).task
+        end, task = self._outputs.append(known.task, stream, data, self.nonces.new())
         if not self._feed.running:
             self._tell_output(task, stream, end - len(data))
         return end
 
     def read_output(self, task_id: str, stream: str, offset: int, end: int, most: int) -> Piece | None:
-        keys = [self._keys.output(task_id), self._keys.stream(task_id, stream)]
-        answer = self._link.run("read", keys, [stream, offset, end, most, self._output_tail])
-        if not answer:
-            return None
-        finish, first, data = answer
-        return piece_of(data, first, int(finish), offset, end, most)
+        return self._outputs.read(task_id, stream, offset, end, most)
 
     def output_ends(self, task_id: str) -> dict[str, int]:
-        (found,) = self._link.ask(("HGETALL", self._keys.output(task_id)))
-        return {name.decode(): int(end) for name, end in found.items() if not name.startswith(b" ")}
+        return self._outputs.ends(task_id)
 
     # Removal.
 
@@ -269,7 +265,8 @@ class RedisRegistry(RegistryWithFamilies):
         return removed
 
     def _unpinned(self, members: builtins.list[Member], key: str) -> builtins.list[Task]:
-        return [task for task in self._lists.read(members, [key]) if task.finished and not self.pinned(task.task_id)]
+        tasks = self._lists.read({key: members})
+        return [task for task in tasks if task.finished and not self.pinned(task.task_id)]
 
     def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
         answers = self._link.run_all(
@@ -341,7 +338,7 @@ class RedisRegistry(RegistryWithFamilies):
             self.expire()
             self.lapse()
             self._repair_in_time()
-            self._lists.relist()
+            self._relist.step()
 
     def _hear(self, task_id: str, lease: float) -> None:
         self._leases.hear(task_id, lease)
@@ -379,14 +376,6 @@ class RedisRegistry(RegistryWithFamilies):
     def feed(self) -> Feed:
         """The news of what all processes change."""
         return self._feed
-
-    def _all_output(self, task_id: str) -> dict[str, tuple[int, bytes]]:
-        kept: dict[str, tuple[int, bytes]] = {}
-        for stream, end in self.output_ends(task_id).items():
-            piece = self.read_output(task_id, stream, 0, end, end)
-            if piece is not None:
-                kept[stream] = piece.offset, piece.data
-        return kept
 
     # Helpers.
 

@@ -1,5 +1,7 @@
 -- Store the first record of a task, above every version that its id had, and tell it.
--- KEYS: task, its output. ARGV: nonce, now in microseconds, status, record, order, then channels.
+-- KEYS: task, its output, then the lists of unfinished tasks that it belongs to, where they are on this server: so it is in
+-- them though the store was flushed since it was registered. ARGV: nonce, now in microseconds, status, record, order, task
+-- id, then channels.
 -- Returns 1, version, size, and, if that was done before, what is stored: record, written; or, when the id is taken, 0,
 -- record, version, size, written, nonce.
 local there = redis.call('HMGET', KEYS[1], 'r', 'v', 's', 'n', 'w')
@@ -17,7 +19,10 @@ version = string.format('%.0f', version)
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[1] .. ':kin')
 redis.call('HSET', KEYS[1], 'r', ARGV[4], 'v', version, 's', 0, 'n', 0, 't', ARGV[3], 'w', ARGV[1], 'o', ARGV[5])
 local news = 'C ' .. version .. ' 0 0 ' .. ARGV[4]
-for i = 6, #ARGV do
+for i = 3, #KEYS do
+  redis.call('ZADD', KEYS[i], ARGV[5], ARGV[5] .. ' ' .. ARGV[6])
+end
+for i = 7, #ARGV do
   redis.call('PUBLISH', ARGV[i], news)
 end
 return {1, version, '0'}

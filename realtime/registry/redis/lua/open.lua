@@ -2,8 +2,8 @@
 -- any more: it was started anew, or another has taken its place, and writes may be lost.
 -- KEYS: meta. ARGV: the run ids of the servers with tasks, an epoch to begin with, whether it is certain that these are all
 -- ('' = no: then nothing is returned where a server is missing).
--- Returns epoch, seconds, microseconds.
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'run')
+-- Returns epoch, seconds, microseconds, and when the epoch began, in seconds ('0' = long ago).
+local known, time = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'born'), redis.call('TIME')
 local epoch, there, lost = known[1], {}, not known[1]
 for run in string.gmatch(ARGV[1], '%S+') do
   there[run] = true
@@ -15,10 +15,10 @@ if lost and epoch and ARGV[3] == '' then
   return {}
 end
 if lost then
-  epoch = ARGV[2]
+  epoch, known[3] = ARGV[2], time[1]
+  redis.call('HSET', KEYS[1], 'born', time[1])
 end
 if lost or known[2] ~= ARGV[1] then
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', ARGV[1])
 end
-local time = redis.call('TIME')
-return {epoch, time[1], time[2]}
+return {epoch, time[1], time[2], known[3] or '0'}
