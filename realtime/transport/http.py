@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
+import msgspec
 from flask import Blueprint, Response, request, send_from_directory
 from werkzeug.exceptions import NotFound
 
@@ -117,8 +119,9 @@ def blueprint(deps: Deps) -> Blueprint:
         add("/v1/tasks/<task_id>/acknowledge_cancel", "acknowledge_cancel", acknowledge, api.check)
         add("/v1/batch", "batch", {"POST": ingest.batch}, api.check)
     # What describes the API is no secret, and is read by tools that know the host by any name.
-    add("/v1/openapi.json", "openapi", {"GET": lambda: _openapi(config)}, None)
-    add("/v1/asyncapi.json", "asyncapi", {"GET": lambda: json(asyncapi.document(config.namespace))}, None)
+    events = cache(lambda: msgspec.json.encode(asyncapi.document(config.namespace)))
+    add("/v1/openapi.json", "openapi", {"GET": _Described(config).answer}, None)
+    add("/v1/asyncapi.json", "asyncapi", {"GET": lambda: json(events())}, None)
     if deps.exposition is not None:  # checks its own token; a scraper may well know us by another host name
         add("/v1/metrics", "metrics", {"GET": deps.exposition.answer}, None)
         add("/v1/servers", "servers", {"GET": deps.exposition.servers}, None)
@@ -300,8 +303,19 @@ def _alive() -> Response:
     return json({"ok": True})
 
 
-def _openapi(config: Config) -> Response:
-    return json(openapi.document(config, request.script_root + request.path.rpartition("/")[0]))
+class _Described:
+    """The OpenAPI document. To make it takes as long as thirty requests, and anybody may ask: it is made once for each
+    address that we are known by."""
+
+    def __init__(self, config: Config) -> None:
+        @lru_cache(maxsize=8)  # a proxy may name addresses as it likes
+        def document(server: str) -> bytes:
+            return msgspec.json.encode(openapi.document(config, server))
+
+        self._document = document
+
+    def answer(self) -> Response:
+        return json(self._document(request.script_root + request.path.rpartition("/")[0]))
 
 
 def _missing(path: str) -> Response:

@@ -22,7 +22,7 @@ from realtime.keys import Keys
 from realtime.registry.leases import WORKER_LOST
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import Task
-from realtime.transport import http, ingest, openapi, schema
+from realtime.transport import asyncapi, http, ingest, openapi, schema
 from realtime.transport.commands import Commands
 from realtime.transport.idempotency import MAX_ANSWERS, Answer, Idempotency
 from realtime.transport.ingest import Ingest
@@ -1034,3 +1034,22 @@ class TestBatch:
         assert [result["status"] for result in told(answer)["results"]] == [500, 200]
         assert "secret" not in answer.text
         assert "a secret of the server" in caplog.text
+
+
+def test_documents_are_made_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask for them, and each takes as long to make as many requests; one for each address of ours."""
+    made: list[str] = []
+    for module in (openapi, asyncapi):
+        make = module.document
+
+        def count(*args: Any, make: Any = make) -> Any:
+            made.append(str(args[-1]))
+            return make(*args)
+
+        monkeypatch.setattr(module, "document", count)
+    for _ in range(3):
+        for root in ("", "/app"):
+            answer = site.send("GET", "/openapi.json", key=None, SCRIPT_NAME=root)
+            assert answer.get_json()["servers"][0]["url"] == f"{root}/realtime/v1"
+        assert site.send("GET", "/asyncapi.json", key=None).get_json()["asyncapi"] == "3.0.0"
+    assert sorted(made) == ["/app/realtime/v1", "/realtime/v1", "/tasks"]
