@@ -6,11 +6,12 @@ const GATHER_MS = 1000;
 const MERGE_ABOVE = 2;
 const MAX_TEXT = 300;
 
+/** @typedef {string | {text: string, meanwhile: number}} Said "" = nothing; `meanwhile`: jobs that ended in a silence. */
 /** @typedef {{kind: "completed" | "failed" | "cancelled" | "attempt", text: string}} End `attempt`: it goes on as another. */
 
 /** Gathers sentences for a second and hands them over as one text. */
 export class Announcer {
-  /** @type {Array<string | (() => string)>} */
+  /** @type {Array<string | (() => Said)>} */
   #texts = [];
   /** @type {Map<string, End>} */
   #ends = new Map();
@@ -28,8 +29,8 @@ export class Announcer {
 
   /**
    * Say a sentence, or what a function makes of it once the second is over ("" = nothing after all).
-   * The same sentence twice within the second is heard once.
-   * @param {string | (() => string)} text @param {string} lang
+   * The same sentence twice within the second is heard once, and what ended in several silences is counted together.
+   * @param {string | (() => Said)} text @param {string} lang
    */
   say(text, lang) {
     this.#texts.push(text);
@@ -59,7 +60,14 @@ export class Announcer {
   }
 
   #flush() {
-    const said = this.#texts.map((text) => (typeof text === "string" ? text : text()));
+    let meanwhile = 0;
+    const said = this.#texts.map((text) => {
+      const what = typeof text === "string" ? text : text();
+      if (typeof what === "string") return what;
+      meanwhile += what.meanwhile;
+      return what.text;
+    });
+    if (meanwhile) said.push(words(this.#lang).say("say.meanwhile", { count: meanwhile }));
     for (const key of this.#overtaken) this.#ends.delete(key);
     const sentences = new Set([...said, ...merge([...this.#ends.values()], this.#lang)].filter(Boolean).map(clip));
     this.#texts = [];

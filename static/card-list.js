@@ -86,6 +86,8 @@ export class CardList {
     card.beFed((what, its) => this.#host.tell(what, its));
     const parts = new Parts(this.#host, card, this.#depth + 1);
     const item = make("li", settled ? { class: "new" } : {}, card);
+    // It comes in once: not again whenever a hidden list is shown.
+    item.addEventListener("animationend", () => item.removeAttribute("class"));
     this.#items.set(family.key, { item, card, parts });
     this.#passOn(card);
     this.node.insertBefore(item, next);
@@ -133,6 +135,8 @@ class Parts {
   #list = null;
   #settled = false;
   #limit = PAGE;
+  /** They went while they were unfolded: another attempt begins without any. */
+  #again = false;
   /** @type {Family | null} */
   #family = null;
 
@@ -151,6 +155,7 @@ class Parts {
     if (family.parts.length === 0) this.#leave();
     else {
       if (!this.#node.isConnected) this.#card.after(this.#node);
+      if (this.#again) this.#unfold();
       this.#paint(family);
     }
   }
@@ -176,11 +181,7 @@ class Parts {
 
   #toggle() {
     if (this.#list) this.#fold();
-    else {
-      this.#list = new CardList(this.#host, this.#depth);
-      this.#list.node.id = this.#id;
-      this.#node.append(this.#list.node, this.#more);
-    }
+    else this.#unfold();
     if (this.#family) this.#paint(this.#family);
   }
 
@@ -189,6 +190,13 @@ class Parts {
     this.#limit += PAGE;
     if (this.#family) this.#paint(this.#family);
     if (this.#more.hidden) this.#list?.focusAt(shown);
+  }
+
+  #unfold() {
+    this.#again = false;
+    this.#list = new CardList(this.#host, this.#depth);
+    this.#list.node.id = this.#id;
+    this.#node.append(this.#list.node, this.#more);
   }
 
   #fold() {
@@ -202,6 +210,7 @@ class Parts {
   #leave() {
     if (this.#node.contains(this.#host.active())) this.#card.focusHeading();
     this.#node.remove();
+    this.#again ||= this.#list !== null;
     this.#fold();
   }
 }

@@ -18,11 +18,17 @@ import { connect } from "./realtime.js";
 const CUT_MS = 5000;
 const COUNTS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
+/** Whether the problem that is told is that the server could not be reached. */
+let outage = false;
+
 const views = [...document.querySelectorAll(".view")].map(openView);
 for (const view of views) {
   view.client.tasks((_tasks, { families }) => {
     view.count = families.length;
     for (const each of views) sayEmpty(each);
+  });
+  view.client.onState(({ state }) => {
+    if (state === "live" && outage) say("problem", ""); // that is over
   });
   letCut(view);
   showOutput(view);
@@ -244,9 +250,18 @@ async function order(url) {
   try {
     await post(url);
   } catch (error) {
-    say("problem", error instanceof Error ? error.message : String(error));
+    complain(error);
   }
 }
+
+/** @param {unknown} error */
+function complain(error) {
+  say("problem", error instanceof Error ? error.message : String(error));
+  outage = error instanceof Unreachable;
+}
+
+/** Whether the order has come to the server nobody here knows. */
+class Unreachable extends Error {}
 
 /** One after another, for the one who is chosen now. @param {File[]} files @param {HTMLInputElement} input */
 async function sendAll(files, input) {
@@ -260,7 +275,7 @@ async function sendAll(files, input) {
       await post(`jobs/${send}?${query}`, file, (percent) => say("sending", `Sending ${file.name}: ${percent}%`));
     }
   } catch (error) {
-    say("problem", error instanceof Error ? error.message : String(error));
+    complain(error);
   } finally {
     say("sending", "");
   }
@@ -282,7 +297,7 @@ function post(url, file, onProgress) {
       if (request.status < 400) resolve();
       else reject(new Error(request.response?.error?.message ?? `The server answered ${request.status}.`));
     });
-    request.addEventListener("error", () => reject(new Error("The server could not be reached. Nothing was started.")));
+    request.addEventListener("error", () => reject(new Unreachable("The server did not answer. Try again when it is back.")));
     request.send(file);
   });
 }

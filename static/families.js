@@ -1,5 +1,6 @@
 /**
- * What a list shows as one: the attempts at a thing as the newest of them, with the parts of it under it.
+ * What a list shows as one: the attempts at a thing as the newest of them, with the parts of it under it; those of the
+ * attempts before it only while they run, since the newest does not count them.
  *
  * Who belongs to whom depends on who is listed, not on how they are; so that is worked out once per change of the list.
  *
@@ -11,7 +12,7 @@ import { placeOf } from "./attempts.js";
 /** @typedef {import("./realtime.js").Family} Family */
 /** @typedef {import("./realtime.js").Task} Task */
 /** @typedef {import("./task-store.js").State} State */
-/** @typedef {{key: string, made: string, ids: string[], parts: Shape[], parent: Shape | undefined, orphan: boolean}} Shape */
+/** @typedef {{key: string, made: string, ids: string[], parts: Shape[], of: string | null, parent: Shape | undefined, orphan: boolean}} Shape */
 
 /** The server allows eight levels; deeper than this is no tree. */
 const DEEPEST = 32;
@@ -70,7 +71,17 @@ export function relatives(state, id, isFinished) {
 function familyOf(state, { key, ids, parts }) {
   const attempts = ids.map((id) => /** @type {Task} */ (state.tasks.get(id)));
   const task = /** @type {Task} */ (attempts.at(-1));
-  return { key, task, attempts, parts: parts.map((part) => familyOf(state, part)) };
+  const shown = parts.filter((part) => part.of === task.task_id || isUnfinished(state, part));
+  return { key, task, attempts, parts: shown.map((part) => familyOf(state, part)) };
+}
+
+/**
+ * @param {State} state
+ * @param {Shape} shape
+ * @returns {boolean} whether it, or one of its own parts, has not ended
+ */
+function isUnfinished(state, { ids, parts }) {
+  return !state.tasks.get(ids.at(-1) ?? "")?.completed_at || parts.some((part) => isUnfinished(state, part));
 }
 
 /** @param {State} state */
@@ -98,7 +109,7 @@ function arrange(state) {
     const key = shared ? placeOf(state, id) : `${created} ${id}`;
     let shape = shared ? byPlace.get(key) : undefined;
     if (!shape) {
-      order.push((shape = { key, made: key.slice(0, INSTANT), ids: [], parts: [], parent: undefined, orphan: false }));
+      order.push((shape = { key, made: key.slice(0, INSTANT), ids: [], parts: [], of: null, parent: undefined, orphan: false }));
       if (shared) byPlace.set(key, shape);
     }
     shape.ids.push(id);
@@ -110,6 +121,7 @@ function arrange(state) {
     if (shape.ids.length > 1) shape.ids.sort((a, b) => attempt(a) - attempt(b));
     const parent = state.tasks.get(shape.ids.at(-1) ?? "")?.parent_id;
     if (!parent) continue;
+    shape.of = parent;
     shape.parent = byId.get(parent);
     shape.orphan = !shape.parent;
   }

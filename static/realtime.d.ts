@@ -166,7 +166,7 @@ export interface Family {
   readonly task: Task;
   /** All that are known, the newest last. */
   readonly attempts: readonly Task[];
-  /** Those of its parts that are in the list, in the order of their creation. */
+  /** Those of its parts that are in the list, in the order of their creation; of former attempts only what still runs. */
   readonly parts: readonly Family[];
 }
 

@@ -116,6 +116,8 @@ button.quiet { padding: 0; border-color: transparent; color: var(--_ink-2); disp
     grid-template-areas: "icon name figure" "icon words words" "rail rail rail" "meta meta action"; }
   .card:has(.action[data-button="cancel"], .action[data-slotted]) .action { align-self: end; margin-block-start: 0.5rem; flex-wrap: wrap; justify-content: end; }
   .card:has(.action[data-button="cancel"]) time { display: none; }
+  /* As high with one line as with two: a time left that comes and goes moves nothing. */
+  .card:has(.action[data-button="cancel"]) .meta { min-block-size: 2.9em; align-content: center; }
 }
 @media (prefers-reduced-motion: no-preference) {
   progress::-webkit-progress-value { transition: inline-size 200ms linear, background-color 160ms; }

@@ -110,7 +110,7 @@ export class Voice {
     return silence === "stale" ? say.say("banner.stale") : `${say.say(`banner.${silence}`)} ${say.say(`banner.${silence}.more`)}`;
   }
 
-  /** @returns {string} "" when it is gone again by now. */
+  /** @returns {import("./announcer.js").Said} "" when it is gone again by now. */
   #back() {
     if (this.#state !== "live" || !this.#said) return "";
     const say = words(this.#lang);
@@ -119,6 +119,6 @@ export class Voice {
     const count = [...this.#meanwhile.keys()].filter((id) => !retried.has(id)).length; // of a job and its retries, the last
     this.#said = null;
     this.#meanwhile.clear();
-    return count ? `${back} ${say.say("say.meanwhile", { count })}` : back;
+    return { text: back, meanwhile: count };
   }
 }

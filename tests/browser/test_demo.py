@@ -216,7 +216,7 @@ def test_a_reload_in_mid_job_comes_back_right(demo: Demo) -> None:
 def test_a_restarted_server_is_found_again(
     demo: Demo, server: ServerProcess, server_process: StartServer, complaints: list[str]
 ) -> None:
-    """While it is away the page says so, and starting says that nothing was started; then it shows the new one."""
+    """While it is away the page says so, starting too; then it shows the new one, and what it complained of is over."""
     demo.start("weigh")
     ada = demo.side("Ada")
     expect(ada.cards).to_have_count(1)
@@ -224,15 +224,15 @@ def test_a_restarted_server_is_found_again(
     expect(ada.connection).to_contain_text("Not connected")
     expect(ada.list).to_contain_text("Connection lost.")
     demo.start("weigh")
-    expect(demo.page.get_by_role("alert")).to_have_text("The server could not be reached. Nothing was started.")
+    expect(demo.page.get_by_role("alert")).to_have_text("The server did not answer. Try again when it is back.")
 
     server_process(DEMO, port=server.port, env=ENVIRONMENT, timeout=60)
     expect(ada.connection).to_contain_text("Live")
     expect(ada.cards).to_have_count(0)
     expect(ada.section).to_contain_text("No jobs yet.")
+    expect(demo.page.get_by_role("alert")).to_be_hidden()
     demo.start("weigh")
     expect(ada.cards).to_have_count(1)
-    expect(demo.page.get_by_role("alert")).to_be_hidden()
     away = ("ERR_CONNECTION_REFUSED", "WebSocket connection to")
     assert all(any(word in complaint for word in away) for complaint in complaints), complaints
     complaints.clear()  # the browser's own words for a server that is away
@@ -360,6 +360,17 @@ def check_width(context: BrowserContext, url: str, width: int) -> None:
     demo.page.get_by_role("radio", name="Grace").check()
     expect(grace.section).to_be_visible()
     expect(ada.section).to_be_visible(visible=width >= 720)
+
+
+def test_a_cut_moves_nothing_beside_the_name(server: ServerProcess, new_page: Callable[..., Page]) -> None:
+    """On a phone "Not connected" has a line of its own, as "Live" had: the list below goes down by the banner only."""
+    demo = Demo(new_page(viewport={"width": 360, "height": 800}), server.url).open("/?as=grace")
+    grace = demo.side("Grace")
+    expect(grace.connection).to_contain_text("Live")
+    before = grace.section.locator("header").bounding_box()
+    grace.cut.click()
+    expect(grace.connection).to_contain_text("Not connected")
+    assert grace.section.locator("header").bounding_box() == before
 
 
 def test_it_is_dark_where_dark_is_wanted(server: ServerProcess, new_page: Callable[..., Page]) -> None:

@@ -97,6 +97,28 @@ def test_an_attempt_that_is_gone_from_the_middle_leaves_one_card(stage: Stage) -
     assert read(stage, "a3")["meta"] == ["Attempt 3"]
 
 
+def test_unfolded_parts_stay_unfolded_when_the_next_attempt_begins_without_any(stage: Stage) -> None:
+    """Those of the attempt before are gone with it; the new ones come where they were, and what was folded stays so."""
+    open_family(stage)
+    stage.page.locator(UNFOLD).press("Enter")
+    stage.put_all({"id": "p1", "status": "completed"}, {"id": "p3", "status": "completed"})
+    fail(stage, "p")
+    stage.put_all(again("p again", "p", children=None))
+    stage.advance(300)
+    assert stage.run(SHOWN) == ["y", "p again", "x"]
+    assert stage.focused() == "p again:name"
+    stage.put("q1", parent_id="p again", created=0)
+    stage.advance(300)
+    assert stage.run(SHOWN) == ["y", "p again", "q1", "x"]
+    stage.page.locator(UNFOLD).press("Enter")
+    stage.put("q1", status="completed")
+    fail(stage, "p again")
+    stage.put_all(again("p third", "p again", 3))
+    stage.put("r1", parent_id="p third", created=0)
+    stage.advance(300)
+    assert stage.run(SHOWN) == ["y", "p third", "x"]
+
+
 def test_dismissing_the_newest_attempt_brings_no_older_one_back(stage: Stage) -> None:
     """All of the chain goes, here and on the server."""
     open_list(stage, {"id": "a"}, {"id": "b"})

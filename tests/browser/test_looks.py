@@ -116,14 +116,42 @@ def test_only_what_is_alive_moves(new_page: NewPage, static_site: str) -> None:
 
 
 def test_only_new_cards_come_in_with_a_movement(new_page: NewPage, static_site: str) -> None:
-    """The first list stands there at once."""
+    """The first list stands there at once, and no card comes in again when the list was hidden."""
     stage = Stage(new_page(reduced_motion="no-preference"), static_site)
     stage.open()
     stage.put_all({"id": "a", "created": 30, "percent": 5}, {"id": "b", "created": 20, "percent": 5})
     stage.show(LIST)
+    stage.run(
+        """() => {
+          const root = document.querySelector('realtime-tasks').shadowRoot;
+          globalThis.moved = [];
+          const note = ({ animationName, target }) => moved.push([animationName, target.firstElementChild.taskId]);
+          root.addEventListener('animationstart', note);
+          globalThis.over = new Promise((done) => root.addEventListener('animationend', done));
+        }"""
+    )
     stage.put("c", created=0, percent=5)
     stage.advance(300)
-    assert stage.run("() => probe.itemStyles('animationName')") == ["in", "none", "none"]
+    stage.run("async () => { await over; }")
+    assert stage.run("() => moved") == [["in", "c"]]
+    for hidden in (True, False):
+        stage.page.locator("realtime-tasks").evaluate("(list, hidden) => { list.hidden = hidden; }", hidden)
+        stage.page.locator("realtime-tasks").evaluate("(list) => list.offsetHeight")
+    assert stage.run("() => document.querySelector('realtime-tasks').shadowRoot.getAnimations().length") == 0
+
+
+def test_a_time_left_that_comes_and_goes_moves_nothing(stage: Stage) -> None:
+    """In a narrow place it is the second line, for which there is room."""
+    stage.open(f"<div class='row'>{CARD}</div>")
+    stage.card().evaluate("(element) => { element.style.inlineSize = '22rem'; }")
+    heights = []
+    for eta in (None, 30, None):
+        stage.put("a", name="Survey", current=300, total=1790, unit="files", rate=48.5, eta=eta, message="Reading x.py")
+        stage.advance(300)
+        box = stage.card().bounding_box()
+        assert box is not None
+        heights.append(box["height"])
+    assert heights[1:] == heights[:1] * 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

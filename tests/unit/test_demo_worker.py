@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from realtime import Realtime, RegistryUnavailable, TaskCancelled, demo_worker
+from realtime import Handle, Realtime, RegistryUnavailable, TaskCancelled, demo_worker
 from support.tools import ROOT
 
 PATIENCE = 30  # seconds
@@ -53,6 +53,24 @@ def test_the_primes_are_counted(rt: Realtime, monkeypatch: pytest.MonkeyPatch) -
     assert {(part.name, part.status, part.current) for part in parts} == {
         (f"From {low}", "completed", 1_000_000) for low in ("0", "1,000,000", "2,000,000")
     }
+
+
+def test_a_server_that_is_away_at_the_end_of_a_part_is_no_reason_to_fail(
+    rt: Realtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client keeps the end and sends it later: the count goes on."""
+    monkeypatch.setattr(demo_worker, "PAUSE", 0)
+    task_of = rt.task
+
+    @contextmanager
+    def away(task_id: str) -> Iterator[Handle]:
+        with task_of(task_id) as part:
+            yield part
+        raise RegistryUnavailable("The server cannot be reached. The end is kept, and sent when it is back.")
+
+    with rt.task("worker") as task:
+        monkeypatch.setattr(rt, "task", away)
+        assert demo_worker.count_primes(rt, task)["primes"] == 216_816
 
 
 def test_to_stop_it_is_to_stop_its_parts(rt: Realtime, monkeypatch: pytest.MonkeyPatch) -> None:

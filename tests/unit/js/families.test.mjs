@@ -40,6 +40,21 @@ test("A part and its retries are one part, in its place; the parts of a parent's
   assert.equal(text(listFamilies(state)), "pagain(c1again,c2,c3)");
 });
 
+test("Of an attempt that is over those parts are shown that still run, and its own parts too; the newest counts no others", () => {
+  const over = { status: "failed", completed_at: at(9) };
+  const state = held(
+    one("p", 1, over),
+    one("c1", 2, { parent_id: "p", ...over }),
+    one("c2", 3, { parent_id: "p" }),
+    one("c3", 4, { parent_id: "p", ...over }),
+    one("d", 5, { parent_id: "c3" }),
+    one("p2", 10, { retry_of: "p", attempt: 2 }),
+    one("e1", 11, { parent_id: "p2", ...over }),
+  );
+  assert.equal(text(listFamilies(state)), "p2(c2,c3(d),e1)");
+  assert.deepEqual(relatives(state, "p2", isFinished), ["c1", "c3", "e1", "p"]); // what is not shown goes, too
+});
+
 test("Tasks in a ring are each shown rather than none", () => {
   const state = held(one("a", 1, { parent_id: "b" }), one("b", 2, { parent_id: "a" }), one("c", 3, { parent_id: "c" }));
   assert.equal(text(listFamilies(state)), "c,b,a");

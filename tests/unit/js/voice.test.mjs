@@ -4,18 +4,18 @@ import { Announcer } from "../../../static/announcer.js";
 import { Voice } from "../../../static/voice.js";
 import { passTime, snapshot } from "./support/snapshots.mjs";
 
-function listen(t) {
-  t.mock.timers.enable({ apis: ["setTimeout"] });
+function listen(t, announcer) {
+  if (!announcer) t.mock.timers.enable({ apis: ["setTimeout"] });
   const heard = [];
   const hearers = new Set();
   const client = { state: { state: "live" }, onState: (fn) => (hearers.add(fn), fn(client.state), () => hearers.delete(fn)) };
-  const voice = new Voice(client, new Announcer((text) => heard.push(text)));
+  const voice = new Voice(client, (announcer ??= new Announcer((text) => heard.push(text))));
   voice.hold("en");
   const become = (state) => {
     client.state = { state };
     for (const hearer of hearers) hearer(client.state);
   };
-  return { heard, voice, become, hearers, pass: (ms) => passTime(t, ms) };
+  return { heard, voice, become, hearers, announcer, pass: (ms) => passTime(t, ms) };
 }
 const done = (task_id, rest = {}) => snapshot({ task_id, name: task_id, status: "completed", ...rest });
 
@@ -50,6 +50,18 @@ test("a lost connection is spoken of after three seconds, and its return with wh
   voice.tell("completed", done("C"));
   pass(1000);
   assert.deepEqual(heard.slice(2), ["C: done."]);
+});
+
+test("of two connections that are back it is told once, with what ended meanwhile in both", (t) => {
+  const { heard, announcer, pass, ...one } = listen(t);
+  const other = listen(t, announcer);
+  for (const { become } of [one, other]) become("offline");
+  pass(5000);
+  one.voice.tell("completed", done("A"));
+  for (const id of ["B", "C"]) other.voice.tell("completed", done(id));
+  for (const { become } of [one, other]) become("live");
+  pass(1000);
+  assert.deepEqual(heard, ["Connection lost. Showing what was known.", "Connected again. 3 jobs finished meanwhile."]);
 });
 
 test("a short break is not spoken of, and what ended in it is told as always", (t) => {
