@@ -109,6 +109,13 @@ class Heart:
                 self._give_back(task_id, holder)
         self._forget(task_id)
 
+    def held(self) -> dict[str, str]:
+        """Who holds what in this process: the holder's name for each task."""
+        if self._pid != os.getpid():
+            return {}
+        with self._changed:
+            return {task_id: holder for task_id, (_, holder) in self._held.items()}
+
     def _run(self) -> None:
         while True:
             self._pause.wait(self._lease / 3)

@@ -165,15 +165,30 @@ class Runner:
         for work in works:
             self._fail(work, _STOPPED_MESSAGE, code=SERVER_STOPPED, retryable=True)
 
+    def leave(self) -> None:
+        """The process is about to end: what blocks in views and on the host's own threads still hold by a lease fails
+        as jobs do at `stop`, which has left them the time that a view has for its answer. Nobody waits for the lease.
+        """
+        heart = self._operations.heart
+        for task_id, holder in () if heart is None else heart.held().items():
+            operations = self._operations.holding(holder)
+            if not self._end(operations, task_id, _STOPPED_MESSAGE, code=SERVER_STOPPED, retryable=True):
+                return  # each would wait for the store, and the process has no time left
+
     def _fail(self, work: _Work, error: str | BaseException, **more: Any) -> None:
         """Fail a task unless it has ended; never raises."""
-        task_id = work.handle.task_id
+        self._end(self._operations, work.handle.task_id, error, **more)
+
+    def _end(self, operations: Operations, task_id: str, error: str | BaseException, **more: Any) -> bool:
+        """Whether it has ended, or is another worker's by now."""
         try:
-            self._operations.fail_task(task_id, error, **more)
-        except (TaskAlreadyFinished, TaskNotFound):
+            operations.fail_task(task_id, error, **more)
+        except (TaskAlreadyFinished, TaskNotFound, LeaseHeld):
             pass
         except Exception:
             log.exception("The end of the task %s could not be stored.", task_id)
+            return False
+        return True
 
     # On a thread of the pool.
 

@@ -365,6 +365,7 @@ def _stop(realtime: Realtime, listener: Listener, bridge: Bridge) -> None:
     with eventlet.Timeout(ANSWER_TIME, False):  # what was asked is answered, also where it waited for a change
         while bridge.active:
             eventlet.sleep(0.01)
+    realtime.runner.leave()
     eventlet.sleep(0.05)
     # Threads of jobs and views may still be at work. Nobody waits for them: no atexit handler is skipped for it.
     with contextlib.suppress(Exception):

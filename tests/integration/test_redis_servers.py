@@ -126,13 +126,15 @@ def test_viewers_begin_anew_after_the_store_has_lost_its_memory(
 
 
 def test_a_server_that_is_restarted_has_all_tasks(server_process: StartServer, store: StoreServer) -> None:
-    """Its jobs have failed with ``server_stopped``; what plain functions change stays as it was."""
+    """Its jobs and blocks have failed with ``server_stopped``; what plain functions change stays as it was."""
     first = start(server_process, store)
-    job, mine = first.job("listen", "ada", gate="never"), first.create("ada", total=5)
+    job, mine, held = first.job("listen", "ada", gate="never"), first.create("ada", total=5), first.create("ada")
+    first.json("POST", f"/block/{held}", {})
     before = first.call("update_task_progress", task_id=mine, current=3)
     first.server.stop()
     second = start(server_process, store)
-    assert second.call("get_task_status", task_id=job)["error"]["code"] == "server_stopped"
+    for task_id in (job, held):
+        assert second.call("get_task_status", task_id=task_id)["error"]["code"] == "server_stopped"
     assert second.call("get_task_status", task_id=mine) == before
 
 

@@ -27,6 +27,7 @@ from realtime.errors import (
     TaskExists,
 )
 from realtime.handle import ABANDONED, SERVER_STOPPED, Handle
+from realtime.heart import Heart
 from realtime.operations import NOBODY, Operations
 from realtime.registry.memory import MemoryRegistry
 from realtime.runner import Job, Runner
@@ -656,6 +657,43 @@ def test_a_stop_lets_stand_what_has_ended(operations: Operations, runner: Runner
     runner.stop()
     assert operations.require(done).status is COMPLETED
     assert operations.require(cancelled).status is CANCELLED
+
+
+def test_what_blocks_still_hold_fails_when_the_process_ends(operations: Operations, runner: Runner) -> None:
+    """Not at the stop, which leaves them time; and not what another worker has taken over."""
+    operations.heart = Heart(operations.registry.heartbeat, 30.0)
+    held, taken = (operations.create_task(user_id=7).task_id for _ in range(2))
+    with Handle(operations, held), Handle(operations, taken):
+        operations.registry.heartbeat(taken, 30.0, "another", True)
+        runner.stop()
+        assert operations.require(held).status is PROCESSING
+        runner.leave()
+    last = operations.require(held)
+    assert last.error is not None
+    assert (last.status, last.error.code, last.error.retryable) == (FAILED, SERVER_STOPPED, True)
+    assert operations.require(taken).status is PROCESSING
+
+
+def test_a_process_that_ends_does_not_wait_for_a_store_that_is_away(
+    operations: Operations, runner: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each block would wait as long as an answer may take: one is tried."""
+    asked: list[str] = []
+
+    def away(self: Operations, task_id: str, error: str, **more: Any) -> Task:
+        asked.append(task_id)
+        raise RegistryUnavailable("The store is away.")
+
+    operations.heart = Heart(operations.registry.heartbeat, 30.0)
+    ids = [operations.create_task(user_id=7).task_id for _ in range(3)]
+    with contextlib.ExitStack() as blocks:
+        for task_id in ids:
+            blocks.enter_context(Handle(operations, task_id))
+        monkeypatch.setattr(Operations, "fail_task", away)
+        runner.leave()
+        monkeypatch.undo()
+    assert asked == ids[:1]
+    assert ids[0] in caplog.text
 
 
 def test_a_stop_tells_all_even_if_one_cannot_be_told(

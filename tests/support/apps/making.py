@@ -184,6 +184,12 @@ def _pages(rt: Realtime) -> flask.Blueprint:
         arguments = flask.request.get_json() or {}
         return flask.jsonify(rt.start(JOBS[kind], **arguments).as_dict())
 
+    @pages.post("/block/<task_id>")
+    def block(task_id: str) -> Any:
+        """Enter a ``with`` block that is not left: its thread works on, whatever becomes of the request."""
+        rt.task(task_id).__enter__()
+        return flask.jsonify(None)
+
     @pages.get("/gate/<name>")
     def gate(name: str) -> Any:
         return flask.jsonify(waiting=gates[name].waiting)
