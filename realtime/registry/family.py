@@ -27,6 +27,10 @@ class Line(NamedTuple):
     #: It has failed, and is expected to be tried again.
     awaited: bool
 
+    def moves_to(self, line: Line) -> bool:
+        """Whether all that is new in that one is how far the part has come."""
+        return line.status is self.status and line.weight == self.weight and line.awaited is self.awaited
+
     @property
     def age(self) -> tuple[int, int]:
         """Higher for what is newer."""
@@ -96,10 +100,14 @@ class Family:
         known = self.lines.get(name)
         if known is not None and known.age >= line.age:
             return
-        sums = self._sums if known is None else self._sums.with_line(known, -1)
+        sums = self._sums
+        if known is not None and known.moves_to(line):  # most are: ten thousand may have moved between two flushes
+            sums = sums._replace(done=sums.done - known.weight * known.percent + line.weight * line.percent)
+        else:
+            sums = (sums if known is None else sums.with_line(known, -1)).with_line(line, 1)
         self._exact = False  # until both are stored: a Ctrl-C in between is made up for by `sums`
         self.lines[name] = line
-        self._sums = sums.with_line(line, 1)
+        self._sums = sums
         self._exact = True
 
     @property

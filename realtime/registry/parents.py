@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from ..errors import RegistryUnavailable, TaskNotFound
+from ..kin import MAX_LEVELS
 from ..task import NewTask, Task
 from .base import Registry
 from .descent import derived
 from .family import Family, Sums
 from .kinship import is_part
+
+#: Parts noted while the lock is held once.
+_BATCH: Final = 256
 
 
 class Parents:
@@ -30,21 +34,22 @@ class Parents:
         self._families: dict[str, Family] = {}
         self._noting = False
 
-    def note(self, tasks: Mapping[str, Task]) -> None:
-        """Have what has moved count."""
+    def note(self, tasks: Mapping[str, Task], moved: Iterable[str] | None = None) -> bool:
+        """Have what has moved count, or these parts of it. Returns False in the middle of doing so."""
         if self._noting:
-            return
+            return False
         try:
             self._noting = True
-            while self.moved:
-                task_id = next(iter(self.moved))
+            # Not the first one again and again: a dict would look for it behind all that are gone already.
+            for task_id in builtins.list(self.moved) if moved is None else moved:
                 # Out before the look: what moves after it is in there again.
-                del self.moved[task_id]
+                self.moved.pop(task_id, None)
                 task = tasks.get(task_id)
                 if task is not None and self.add(task, tasks):
                     self.due[task.info.parent_id or ""] = None
         finally:
             self._noting = False
+        return True
 
     def add(self, part: Task, tasks: Mapping[str, Task]) -> bool:
         """Have one count, if its parent is there still; returns whether it is."""
@@ -101,11 +106,16 @@ class RegistryWithParents(Registry):
         return [] if parent is None else [task for task in there if task is not None and is_part(task, parent)]
 
     def follow(self) -> None:
-        while (self._moved or self._parents.due) and not self._forked:  # a child may still read
+        # What has moved by now, and what follows from it on all levels. Others may go on changing parts for ever.
+        moved = builtins.list(self._moved)
+        for _ in range(MAX_LEVELS):
+            if self._forked or not (moved or self._parents.due):  # a child may still read
+                return
+            for start in range(0, len(moved), _BATCH):
+                with self._lock:
+                    if not self._parents.note(self._tasks, moved[start : start + _BATCH]):
+                        return  # this is a finalizer: what it has interrupted goes on
             with self._lock:
-                self._parents.note(self._tasks)
-                if self._moved:
-                    return  # this is a finalizer, in the middle of the noting: what it has interrupted goes on
                 due = builtins.list(self._parents.due)
                 self._parents.due.clear()
             left = dict.fromkeys(due)
@@ -116,7 +126,8 @@ class RegistryWithParents(Registry):
                         del left[parent_id]
             finally:
                 self._parents.due.update(left)  # the next one does it
-            if left:
+            moved = [parent_id for parent_id in due if parent_id in self._moved]  # parts themselves
+            if left or not moved:
                 return
 
     def follow_soon(self) -> None:

@@ -636,3 +636,27 @@ def test_attempts_that_were_tried_again_make_room(open_registry: OpenRegistry) -
     assert registry.count() == (2, 2)
     registry.complete("a9", None)
     assert get(registry, "p").children == Children(2, completed=1, counted=True)
+
+
+def test_who_goes_on_changing_parts_is_not_waited_for(
+    registry: Registry, create: Create, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are faster than what follows: it would be for ever, on the thread that tells all viewers."""
+    create("p")
+    create("a", parent_id="p")
+    name = "_count" if isinstance(registry, families.RegistryWithFamilies) else "_follow_one"
+    follow, times = getattr(registry, name), 0
+
+    def one_more(*args: Any) -> None:
+        nonlocal times
+        times += 1
+        assert times <= MAX_LEVELS
+        registry._moved["a"] = registry.update("a", percent=float(times))  # type: ignore[attr-defined]
+        follow(*args)
+
+    monkeypatch.setattr(registry, name, one_more)
+    registry.update("a", percent=0.5)
+    registry.follow()
+    assert 0 < times <= MAX_LEVELS
+    monkeypatch.undo()
+    assert get(registry, "p").percent == float(times)

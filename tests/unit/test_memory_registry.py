@@ -531,3 +531,26 @@ def test_of_parents_that_are_gone_nothing_is_kept() -> None:
         registry.complete(part, None)
     assert registry._parents._families == {}
     assert not registry._moved
+
+
+def test_the_lock_is_not_held_for_all_parts_that_have_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could change a task meanwhile."""
+    registry = MemoryRegistry()
+    registry.create(NewTask("p", "ada"))
+    for number in range(600):
+        registry.create(NewTask(f"a{number}", "ada", parent_id="p"))
+    for number in range(600):
+        registry.update(f"a{number}", percent=50.0)
+    noted: list[int] = []
+    note = registry._parents.note
+
+    def count(tasks: Any, moved: Any = None) -> bool:
+        noted.append(len(moved))
+        return note(tasks, moved)
+
+    monkeypatch.setattr(registry._parents, "note", count)
+    registry.follow()
+    assert noted == [256, 256, 88]
+    parent = registry.get("p")
+    assert parent is not None
+    assert parent.percent == 50.0

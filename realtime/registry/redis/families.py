@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from ...concurrency import native_lock
 from ...errors import RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
-from ...kin import MAX_CHILDREN
+from ...kin import MAX_CHILDREN, MAX_LEVELS
 from ...task import PENDING, PROCESSING, NewTask, Task
 from ..base import Registry
 from ..descent import derived
@@ -194,7 +194,9 @@ class RegistryWithFamilies(Registry):
         return {} if parent is None else {name: part for name, part in there.items() if is_part(part, parent)}
 
     def follow(self) -> None:
-        while self._moved:  # parents may be parts themselves
+        for _ in range(MAX_LEVELS):  # parents may be parts themselves; who goes on changing parts is not waited for
+            if not self._moved:
+                return
             self._last_followed = time.monotonic()
             with self._moving:
                 moved, self._moved = self._moved, {}
