@@ -46,12 +46,16 @@ class StoredLeases:
     def hear(self, task_id: str, lease: float) -> None:
         """A sign of life now."""
         due = self._now() + lease * STALLED_AFTER
-        self._link.ask(("ZADD", self._link.keys.leases, due, f"{float(lease)!r} {task_id}"))
+        self._link.ask(("ZADD", self._link.keys.leases, due, _member(task_id, lease)))
 
     def restore(self, tasks: Collection[Task]) -> None:
         """Await a sign of life of each leased task of which none is awaited: what was noted of it was lost."""
-        now, held = self._now(), [task for task in tasks if not task.finished and task.info.lease is not None]
-        due = [(now + (task.info.lease or 0.0) * STALLED_AFTER, f"{task.info.lease:g} {task.task_id}") for task in held]
+        now = self._now()
+        due = [
+            (now + lease * STALLED_AFTER, _member(task.task_id, lease))
+            for task in tasks
+            if (lease := task.info.lease) is not None and not task.finished
+        ]
         if due:
             self._link.ask(*(("ZADD", self._link.keys.leases, "NX", at, member) for at, member in due))
 
@@ -85,3 +89,8 @@ class StoredLeases:
         if commands:
             self._link.ask(*commands)
         return found
+
+
+def _member(task_id: str, lease: float) -> str:
+    """What stands for a lease, to the last digit."""
+    return f"{float(lease)!r} {task_id}"
