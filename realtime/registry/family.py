@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import LimitReached
 from ..kin import MAX_CHILDREN, Children
-from ..task import COMPLETED, NewTask, Task, TaskStatus
+from ..task import NewTask, Task, TaskStatus
 from .leases import WORKER_LOST
 
 
@@ -79,7 +79,7 @@ def line_of(task: Task) -> Line:
     awaited = error is not None and error.retryable is True and error.code != WORKER_LOST.code
     return Line(
         task.task_id, task.info.attempt, task.version, task.status, task.info.kin.weight,
-        100.0 if task.status is COMPLETED else task.percent or 0.0, awaited,
+        task.percent or 0.0, awaited,
     )  # fmt: skip
 
 

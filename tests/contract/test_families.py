@@ -79,6 +79,30 @@ def test_a_parent_that_counts_something_else_keeps_that(registry: Registry, crea
     assert (parent.percent, parent.current, parent.total, parent.info.unit) == (60.0, 20, 200, "rows")
 
 
+def test_a_parent_may_begin_to_count_something_else(registry: Registry, create: Create) -> None:
+    """From then on it counts that, and not its parts."""
+    create("p")
+    create("a", parent_id="p")
+    assert get(registry, "p").total == 1
+    registry.update("p", current=20, total=200)
+    registry.update("a", percent=60.0)
+    parent = get(registry, "p")
+    assert (parent.percent, parent.current, parent.total) == (60.0, 20, 200)
+    registry.complete("a", None)
+    parent = get(registry, "p")
+    assert (parent.percent, parent.current, parent.total) == (100.0, 20, 200)
+
+
+def test_a_part_that_moves_is_a_sign_of_life_of_its_parent(registry: Registry, create: Create) -> None:
+    """What showed as stalled does not any more."""
+    create("p")
+    create("a", parent_id="p")
+    registry.follow()
+    assert registry.stall("p", 1.0).stalled_since is not None
+    registry.update("a", percent=60.0)
+    assert get(registry, "p").stalled_since is None
+
+
 def test_a_part_that_was_announced_weighs_one_before_it_is_there(registry: Registry, create: Create) -> None:
     """And shows in the total alone."""
     parent = create("g", kin=Kin(announced=4))
@@ -250,6 +274,26 @@ def test_a_request_to_stop_goes_down(registry: Registry, group: Any, create: Cre
     registry.cancel("deep")
     registry.cancel(busy)
     assert get(registry, "g").status == "cancelled"
+
+
+def test_parts_are_asked_once(registry: Registry, create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said of their parent later does not read them all again."""
+    create("p")
+    create("a", parent_id="p")
+    registry.follow()
+    asked: list[str] = []
+    ask = registry._ask_parts
+
+    def ask_parts(task_id: str) -> None:
+        asked.append(task_id)
+        ask(task_id)
+
+    monkeypatch.setattr(registry, "_ask_parts", ask_parts)
+    registry.request_cancel("p")
+    registry.acknowledge_cancel("p")
+    registry.request_cancel("p")
+    assert asked == ["p"]
+    registry.cancel("p")
 
 
 def test_what_comes_later_is_asked_at_once(registry: Registry, create: Create) -> None:

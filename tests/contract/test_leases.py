@@ -93,6 +93,15 @@ def test_half_a_lease_of_silence_is_shown(registry: Registry, clock: Clock, told
     assert [change.stalled_since for change, _ in told.changes].count(task.stalled_since) == 1
 
 
+def test_to_look_is_no_sign_of_life(registry: Registry, clock: Clock, create: Create) -> None:
+    """The lease runs from the heartbeat on, and not from the sweep after it."""
+    create()
+    registry.heartbeat("a", LEASE)
+    clock.go(LEASE * 0.75)
+    (silence,) = registry.silences()
+    assert silence.seconds == pytest.approx(LEASE * 0.75)
+
+
 @pytest.mark.parametrize("sign", ["heartbeat", "update"])
 def test_a_sign_of_life_takes_it_back(sign: str, registry: Registry, clock: Clock, create: Create) -> None:
     """And the lease begins anew."""

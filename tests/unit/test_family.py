@@ -139,6 +139,23 @@ def test_sums_are_made_anew_after_an_interruption() -> None:
     assert (family.sums.parts, family.sums.done) == (2, 100.0)
 
 
+def test_a_percent_is_none_of_the_last_bits() -> None:
+    """Sums of weights are not exact; what a page shows is, and is not above 100."""
+    parent = transitions.created(NewTask("p", "ada"), epoch="e", now=1.0, version=1, order=1)
+    weights = (0.1, 0.2, 0.3, 0.7, 1.1)
+    shown = set()
+    for done in (100.0, 70.0, 35.0):
+        family = Family()
+        for number, weight in enumerate(weights):
+            part = transitions.created(
+                NewTask(str(number), "ada", parent_id="p", kin=Kin(weight)), epoch="e", now=1.0, version=1, order=number
+            )
+            family.note(transitions.updated(part, 2.0, percent=done))
+        assert done == 100.0 or family.sums.done / family.sums.weight != done  # as it is before that
+        shown.add(descent.derived(parent, 2.0, family.sums).percent)
+    assert shown == {100.0, 70.0, 35.0}
+
+
 def test_a_parent_that_has_ended_follows_no_more() -> None:
     """What its parts do then is theirs."""
     parent = transitions.created(NewTask("p", "ada"), epoch="e", now=1.0, version=1, order=1)

@@ -16,12 +16,13 @@ import redis
 from realtime.auth import Grant
 from realtime.concurrency import ThreadingConcurrency
 from realtime.config import Config
-from realtime.errors import ConfigError, RegistryUnavailable, TaskNotFound
+from realtime.errors import ConfigError, LeaseHeld, RegistryUnavailable, TaskNotFound
 from realtime.hub import Hub
 from realtime.operations import Operations
 from realtime.protocol import ConnectAuth
 from realtime.registry import open_registry
 from realtime.registry import transitions as moves
+from realtime.registry.conditional import When
 from realtime.registry.redis import RedisRegistry
 from realtime.registry.redis.cluster import open_link
 from realtime.registry.redis.codec import FORMAT, decode, encode
@@ -310,6 +311,16 @@ def test_what_is_out_of_date_says_nothing(registry: RedisRegistry, other: RedisR
     other.remove("a")
     with pytest.raises(TaskNotFound):
         registry.start("a")  # which was nothing to do, as far as was known
+
+
+def test_a_condition_that_an_old_record_does_not_meet_may_be_met(registry: RedisRegistry, other: RedisRegistry) -> None:
+    """What this process last knew is no ground for a refusal: another has taken the task over since."""
+    registry.create(NewTask("t", "ada"))
+    registry.heartbeat("t", 30.0, "one")
+    other.heartbeat("t", 30.0, "two", takeover=True)
+    assert When(registry, holder="two").update("t", "Reading").message == "Reading"
+    with pytest.raises(LeaseHeld):
+        When(registry, holder="one").update("t", "Late")
 
 
 def test_many_processes_lose_no_advance(url: str) -> None:
