@@ -154,6 +154,17 @@ class Gap:
         self._server.wait_until(lambda: self._server.feed.reachable)
 
 
+def test_to_listen_anew_uses_nothing_up(opened: contextlib.ExitStack, url: str, worker: RedisRegistry) -> None:
+    """A connection that has ended is not counted, however often that happens; nor does one of those for calls go."""
+    server = opened.enter_context(contextlib.closing(Server(f"{url}&max_connections=3", timeout=10.0)))
+    server.open(user_room("ada"))
+    for number in range(4):
+        with Gap(server):
+            worker.create(new(f"{number}"))
+    server.create(new("own"))
+    server.wait_until(lambda: len(server.changes) == 5)
+
+
 class Sweeping(Server):
     """Tells of its sweeps, too: there is one with each question to the store."""
 
@@ -378,6 +389,14 @@ def test_a_store_that_has_lost_its_last_writes_has_another_epoch(
     task = worker.update("a", advance=1)
     assert (task.message, task.current) == ("Again", 2)
     assert server.epochs == [again.epoch] == [task.epoch] != [kept.epoch]
+
+
+def test_what_a_dead_server_said_of_itself_begins_no_epoch(server: Server, worker: RedisRegistry) -> None:
+    """A thread may read it late, when others have met the one that came after: each look would begin another epoch."""
+    epoch = worker.epoch
+    server._link._run = "a" * 40
+    assert server._link.look() == epoch == worker._link.look()
+    assert server._link._run == worker._link._run
 
 
 def test_a_flushed_store_has_another_epoch(opened: contextlib.ExitStack, store: StoreServer) -> None:

@@ -19,6 +19,8 @@ from .. import schemes
 
 #: Seconds: the longest time limit. A request waits for as long, and viewers learn no sooner that the store is away.
 MAX_TIMEOUT: Final = 60.0
+#: Connections of a client: as many as threads call at once, whom an end to them would refuse. redis-py's is 100.
+_MAX_CONNECTIONS: Final = 10_000
 #: Tasks whose newest state can wait for a store that is away; a process remembers about as many.
 MAX_BUFFER: Final = 4096
 
@@ -53,6 +55,7 @@ def read_address(url: str, timeout: float) -> Address:
     query.pop("buffer", None)
     timeout = _seconds(query.pop("timeout", None), timeout)
     options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2}
+    options["max_connections"] = _MAX_CONNECTIONS
     try:
         if kind == "cluster":
             client, database = _cluster(scheme, parts.netloc, parts.path, query, options), 0

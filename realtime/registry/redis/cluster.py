@@ -18,7 +18,7 @@ import redis
 from redis.exceptions import AskError, NoScriptError, RedisClusterException, TryAgainError
 
 from .address import Address, read_address
-from .link import Link, greeted, unavailable
+from .link import Link, greeted, own_connection, unavailable
 
 _T = TypeVar("_T")
 
@@ -141,11 +141,21 @@ class ClusterLink(Link):
 
     def connection(self, server: str) -> Any:
         node = self.client.get_node(node_name=server)
-        return self.client.get_redis_connection(node).connection_pool.make_connection()
+        return own_connection(self.client.get_redis_connection(node))
 
     def look(self) -> str:
         self.attempt(self._learn)
-        return super().look()
+        sure = False
+        while True:
+            runs = self._servers(sure)
+            answer, asked = self._ask(runs, sure)
+            if not answer:
+                sure = True
+                continue
+            epoch = self._take(answer, asked)
+            if runs == self._servers(False):
+                return self._note(epoch)
+            self._epoch = None  # it was another server that answered
 
     def _learn(self) -> None:
         """See whether the cluster has agreed on something new, and find out who has which slots if it has."""
@@ -157,6 +167,8 @@ class ClusterLink(Link):
             self._agreed = agreed
 
     def _servers(self, anew: bool) -> str:
+        """The run ids of all that have slots; ``anew`` finds out which these are."""
+
         def find() -> str:
             if anew:
                 self.client.nodes_manager.initialize()

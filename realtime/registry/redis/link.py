@@ -142,7 +142,7 @@ class Link:
 
     def connection(self, server: str) -> Any:
         """A connection of one's own to a server, not made yet."""
-        return self.client.connection_pool.make_connection()
+        return own_connection(self.client)
 
     def close(self) -> None:
         """Close all connections."""
@@ -171,33 +171,33 @@ class Link:
 
     def look(self) -> str:
         """Ask for epoch and time. Raises `RegistryUnavailable`."""
-        sure = not self.sharded
         while True:
-            run, asked = self._servers(sure), time.time()
-            args = [run, secrets.token_hex(8), "1" if sure else ""]
-            answer = self.attempt(partial(self.scripts["open"], [self.keys.meta], args))
-            if not answer:
-                sure = True
-            elif run == self._servers(False):
-                break  # else it was another server that answered
-        epoch, seconds, micros, born = answer
+            answer, asked = self._ask("", True)
+            epoch, run = self._take(answer, asked), answer[4].decode()
+            if run == self._run:
+                return self._note(epoch)
+            # Another server has been connected to since, or what a former one said of itself was read late.
+            self._run, self._epoch = run, None
+
+    def _ask(self, runs: str, sure: bool) -> tuple[list[Any], float]:
+        """Run the script, see there. Returns its answer, and when it was asked."""
+        args, asked = [runs, secrets.token_hex(8), "1" if sure else ""], time.time()
+        return self.attempt(partial(self.scripts["open"], [self.keys.meta], args)), asked
+
+    def _take(self, answer: list[Any], asked: float) -> str:
+        epoch, seconds, micros, born = answer[:4]
         self.born = float(born)
         self.offset = int(seconds) + int(micros) / 1e6 - (asked + time.time()) / 2
-        return self._note(epoch.decode())
+        self._epoch = known = str(epoch.decode())
+        return known
 
     def heard(self, epoch: str) -> None:
         """A call has told the epoch that stands in the store. Not whose it is: that only `look` finds out."""
         if epoch != self._epoch:
             self.look()
 
-    def _servers(self, anew: bool) -> str:
-        """The run id of the server; in a cluster, of all that have slots, and ``anew`` finds out which these are."""
-        if self._run is None:
-            self.attempt(self.client.ping)
-        return self._run or ""
-
     def _note(self, epoch: str) -> str:
-        former, self._epoch, self._last = self._last, epoch, epoch
+        former, self._last = self._last, epoch
         if former is not None and former != epoch and self.on_epoch is not None:
             self.on_epoch(epoch)
         return epoch
@@ -218,6 +218,13 @@ def greeted(connection: Any) -> str:
         if line.startswith(b"run_id:"):
             return str(line[7:].decode())
     return "-"
+
+
+def own_connection(client: Any) -> Any:
+    """A connection to a client's server, not made yet, that is none of its pool: that counts those which it makes, and
+    never learns that one of them has ended which it did not lend. (100 of them, and it makes no more.)"""
+    pool = client.connection_pool
+    return pool.connection_class(**pool.connection_kwargs)
 
 
 def unavailable(error: BaseException) -> RegistryUnavailable:
