@@ -40,6 +40,8 @@ class Catalogue:
         self._shelves: dict[str, Shelf] = {}
         #: Shelves left over their bound, because tasks are pinned.
         self.crowded: dict[Shelf, None] = {}
+        #: Finished parts that are on no shelf, by the id of the task that they are parts of: see `keep`.
+        self._kept: dict[str, dict[int, float]] = {}
 
     def follow(self, known: Task, task: Task | None) -> None:
         """Put a task that is known where it belongs, now that ``task`` is stored under its id.
@@ -62,18 +64,45 @@ class Catalogue:
             self.unfinished[order] = known.task_id
             return
         self.unfinished.pop(order, None)
-        over = (task.completed or 0.0) + self._retention
+        self._unkeep(known)
+        self._put(order, info.user_id, (task.completed or 0.0) + self._retention)
+
+    def _put(self, order: int, user_id: str | None, over: float) -> None:
+        """Put a finished task on its shelves."""
         self._shelf.order.setdefault(order, over)
-        if info.user_id is not None:
-            shelf = self._shelves.get(info.user_id)
+        if user_id is not None:
+            shelf = self._shelves.get(user_id)
             if shelf is None:
-                shelf = self._shelves[info.user_id] = Shelf(self._max_tasks_per_user)
+                shelf = self._shelves[user_id] = Shelf(self._max_tasks_per_user)
             shelf.order.setdefault(order, over)
+
+    def keep(self, part: Task) -> None:
+        """Take a finished part from its shelves until the task that it is a part of has ended.
+
+        There may be ten thousand that must stay till then: nobody should look at them again and again.
+        """
+        info = part.info
+        over = self._shelf.order.pop(info.order, None)
+        shelf = self._shelves.get(info.user_id or "")
+        if shelf is not None:
+            shelf.order.pop(info.order, None)
+        if over is not None:
+            self._kept.setdefault(info.parent_id or "", {})[info.order] = over
+
+    def _unkeep(self, task: Task) -> None:
+        """What has ended, or left, is kept no more, nor are its parts."""
+        kept = self._kept.get(task.info.parent_id or "")
+        if kept is not None and kept.pop(task.info.order, None) is not None and not kept:
+            del self._kept[task.info.parent_id or ""]
+        for order, over in self._kept.pop(task.task_id, {}).items():
+            if order in self.ids:
+                self._put(order, task.info.user_id, over)
 
     def _forget(self, known: Task) -> None:
         info = known.info
         order = info.order
         self.ids.pop(order, None)
+        self._unkeep(known)
         self.unfinished.pop(order, None)
         for owner in _owners(info.user_id, info.groups):
             pages = self._pages.get(owner)

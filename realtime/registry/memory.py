@@ -298,15 +298,19 @@ class MemoryRegistry(RegistryWithParents):
                     if excess > 0:
                         self._catalogue.crowded[shelf] = None
                     return removed
-            gone = self._take_out(self._unpinned(oldest))
-            passed += len(oldest) - len(gone)
-            removed += gone
+            removed += self._take_out(self._unpinned(oldest))
+            passed += sum(order in shelf.order for order in oldest)
 
     def _unpinned(self, orders: builtins.list[int]) -> builtins.list[Task]:
         """Those of the tasks that may leave. Called without the lock, as `pinned` is not ours."""
+        free: list[Task] = []
         with self._lock:
-            tasks = self._at(orders)
-        return [task for task in tasks if not self.pinned(task.task_id) and not self._is_held(task)]
+            for task in self._at(orders):
+                if self._is_held(task):
+                    self._catalogue.keep(task)
+                else:
+                    free.append(task)
+        return [task for task in free if not self.pinned(task.task_id)]
 
     def _take_out(self, tasks: builtins.list[Task]) -> builtins.list[Removed]:
         with self._lock:

@@ -704,3 +704,38 @@ def test_who_goes_on_changing_parts_is_not_waited_for(
     assert 0 < times <= MAX_LEVELS
     monkeypatch.undo()
     assert get(registry, "p").percent == float(times)
+
+
+def test_finished_parts_are_not_looked_at_again_and_again(
+    open_registry: OpenRegistry, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stay until their parent has ended, and there may be ten thousand; then they leave as all others do."""
+    registry = open_registry(max_tasks_per_user=10, retention=60.0)
+    asked: list[str] = []
+    is_held = registry._is_held
+
+    def count(task: Task) -> bool:
+        asked.append(task.task_id)
+        return is_held(task)
+
+    monkeypatch.setattr(registry, "_is_held", count)
+    registry.create(NewTask("p", "ada"))
+    for number in range(100):
+        registry.create(NewTask(str(number), "ada", parent_id="p"))
+        registry.complete(str(number), None)
+    assert len(asked) <= 100
+    clock.go(100.0)
+    registry.expire()
+    asked.clear()
+    for _ in range(3):
+        registry.create(NewTask("x", "ada"))
+        registry.complete("x", None)
+        registry.expire()
+        registry.remove("x")
+    assert not set(asked) - {"x"}
+    registry.complete("p", None)
+    registry.expire()
+    assert registry.count()[1] <= 10
+    clock.go(100.0)
+    registry.expire()
+    assert registry.count() == (0, 0)
