@@ -17,7 +17,7 @@ from .keys import WorkerKey
 VARIABLES = ("REALTIME_WORKER_KEYS", "FLASK_REALTIME_WORKER_KEYS")
 
 _file = click.option(
-    "--file", "path", type=click.Path(dir_okay=False, path_type=Path), help="The file; else REALTIME_WORKER_KEYS."
+    "--file", "path", type=click.Path(dir_okay=False, path_type=Path), help="The file; else FLASK_REALTIME_WORKER_KEYS."
 )
 _expires = click.option("--expires", help="When it stops working: 12h, 90d, 2027-01-31. Else it never does.")
 
@@ -82,7 +82,7 @@ def _path(path: Path | None) -> Path:
         return path
     named = next((os.environ[name] for name in VARIABLES if os.environ.get(name)), None) or _of_app()
     if named is None:
-        raise click.UsageError("Which file? Set REALTIME_WORKER_KEYS, or give --file PATH.")
+        raise click.UsageError("Which file? Set FLASK_REALTIME_WORKER_KEYS, as for the server, or give --file PATH.")
     return Path(named)
 
 

@@ -287,7 +287,7 @@ class TestCommands:
             assert says in ended.stderr
             assert "Traceback" not in ended.output
         monkeypatch.delenv("REALTIME_WORKER_KEYS")
-        assert "Set REALTIME_WORKER_KEYS" in run("list").stderr
+        assert "Set FLASK_REALTIME_WORKER_KEYS" in run("list").stderr  # what sets it for the server, too
 
     def test_under_flask_the_file_is_the_apps(
         self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
