@@ -144,19 +144,51 @@ def test_who_reads_a_task_that_is_in_no_list_puts_it_there(
         assert made == ["store", "ask"]
 
 
+def test_who_watches_sees_what_is_listed_again(server: Server, worker: RedisRegistry) -> None:
+    """Under the new epoch: what goes on, and what has ended of late."""
+    server.open(user_room("ada"))
+    for task_id in "ab":
+        worker.create(new(task_id))
+    worker.complete("a", None)
+    server.wait_until(lambda: {"processing b", "completed a"} <= set(server.told))
+    lose_lists(worker)
+    server.wait_until(lambda: server.epochs)
+    known = server.told.index("epoch")
+    server.wait_until(lambda: {"processing b", "completed a"} <= set(server.told[known:]))
+    assert {task.epoch for task, _ in server.changes[-2:]} == {server.epoch}
+    worker.update("b", "On")
+    server.wait_until(lambda: server.shown("b") == "On")
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_task_that_is_listed_again_is_told_to_who_has_looked_in_between(
+    server: Server, worker: RedisRegistry, held: bool
+) -> None:
+    """Its server follows it, and has it unless it has just begun anew; a viewer who read the lists in the meantime does
+    not know of it."""
+    server.open(user_room("ada"))
+    task = worker.create(new())[0]
+    server.wait_until(lambda: (task, True) in server.changes)
+    worker._lists.unregister(task)
+    if not held:
+        server.feed.mirror.reset(server.epoch)
+    told = len(server.changes)
+    worker._lists.restore([task])
+    server.wait_until(lambda: len(server.changes) > told)
+    server.wait_until(lambda: server.changes[-1] == (task, False))
+
+
 def test_what_was_noted_of_leases_and_parents_is_noted_again(server: Server, worker: RedisRegistry) -> None:
     """A worker that is gone is missed, and a parent is seen to, though nobody speaks of them any more."""
     worker.create(new("leased"))
     worker.heartbeat("leased", 3600)
     worker.create(new("parent"))
     worker.create(new("part", parent_id="parent"))
+    noted = (("ZRANGE", worker._keys.leases, 0, -1), ("ZRANGE", worker._keys.parents, 0, -1))
+    before = worker._link.ask(*noted)
+    assert [len(members) for members in before] == [1, 1]
     lose_lists(worker)
-    keys = worker._keys
-    wait_for(
-        lambda: None not in worker._link.ask(
-            ("ZSCORE", keys.leases, "3600 leased"), ("ZSCORE", keys.parents, "parent"), ("ZSCORE", keys.live, "x")
-        )[:2]
-    )  # fmt: skip
+    wait_for(lambda: worker._link.ask(*noted) == before)
     assert sorted(listed(worker)) == ["leased", "parent", "part"]
 
 

@@ -1,4 +1,5 @@
-"""A private Redis Cluster for tests: three primaries on 127.0.0.1 that share the slots, in a folder of their own."""
+"""A private Redis Cluster for tests: three primaries on 127.0.0.1 that share the slots, in a folder of their own, and
+replicas where a test wants some."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,18 +26,23 @@ _TICK = 0.01
 
 
 class Node:
-    """A server of a cluster. `kill` and `start` may follow each other: it remembers its slots, and no task."""
+    """A server of a cluster. `kill` and `start` may follow each other: it remembers its slots, and no task.
 
-    def __init__(self, program: str, folder: Path) -> None:
+    With a ``certificate``, whose key is beside it, clients and other nodes reach it by TLS at ``tls_port``.
+    """
+
+    def __init__(self, program: str, folder: Path, certificate: Path | None = None) -> None:
         self._program = program
         self._folder = folder
+        self._certificate = certificate
         self.port = free_port()
+        self.tls_port = None if certificate is None else free_port()
         self._bus = free_port()  # else it is the port plus 10000, which may be anybody's
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"127.0.0.1:{self.tls_port or self.port}"
 
     def client(self) -> Any:
         return redis.Redis(port=self.port, socket_timeout=10)
@@ -46,6 +53,11 @@ class Node:
         command = [self._program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
         command += ["--cluster-enabled", "yes", "--cluster-port", str(self._bus), "--cluster-node-timeout", "2000"]
         command += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"]
+        command += ["--repl-diskless-sync-delay", "0"]
+        if self._certificate is not None:
+            own, key = str(self._certificate), str(self._certificate.with_suffix(".key"))
+            command += ["--tls-port", str(self.tls_port), "--tls-cluster", "yes", "--tls-auth-clients", "no"]
+            command += ["--tls-cert-file", own, "--tls-key-file", key, "--tls-ca-cert-file", own]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         with contextlib.closing(self.client()) as client:
             over = time.monotonic() + 20
@@ -69,20 +81,50 @@ class Node:
             self._process.wait()
             self._process = None
 
+    def follow(self, primary: Node) -> None:
+        """Become a replica of a node that it knows, and return when it has all that is there."""
+        with contextlib.closing(self.client()) as client, contextlib.closing(primary.client()) as there:
+            name = there.execute_command("CLUSTER MYID").decode()
+            _wait(lambda: name in str(client.execute_command("CLUSTER NODES")))
+            client.execute_command("CLUSTER REPLICATE", name)
+            _wait(lambda: client.info("replication").get("master_link_status") == "up")
+
+    def leave_behind(self) -> None:
+        """Have no replica hear of it any more: what is written from now on is lost with it."""
+        with contextlib.closing(self.client()) as client:
+            client.execute_command("ACL SETUSER", "default", "-psync", "-sync")
+            client.client_kill_filter(_type="replica")
+
+    def take_over(self) -> None:
+        """Take the place of the primary that it follows, and return when it says that all slots are served."""
+        with contextlib.closing(self.client()) as client:
+            client.execute_command("CLUSTER FAILOVER", "TAKEOVER")
+            _wait(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+
     def meet(self, other: Node) -> None:
         """Make it know another node."""
         with contextlib.closing(self.client()) as client:
-            client.execute_command("CLUSTER MEET", "127.0.0.1", other.port, other._bus)
+            client.execute_command("CLUSTER MEET", "127.0.0.1", other.tls_port or other.port, other._bus)
+
+
+def _wait(condition: Callable[[], object]) -> None:
+    over = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < over
+        time.sleep(_TICK)
 
 
 class Cluster:
-    """Three nodes, started together."""
+    """Three nodes, started together, and replicas that may be added."""
 
-    def __init__(self, kind: str = "redis") -> None:
+    def __init__(self, kind: str = "redis", certificate: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rt-cluster-"))
         program = find_server(kind)
-        self.nodes = [Node(program, self.folder / str(number)) for number in range(3)]
-        self.url = f"redis+cluster://{','.join(node.address for node in self.nodes)}"
+        self.nodes = [Node(program, self.folder / str(number), certificate) for number in range(3)]
+        self.replicas: list[Node] = []
+        self._program = program
+        scheme = "redis" if certificate is None else "rediss"
+        self.url = f"{scheme}+cluster://{','.join(node.address for node in self.nodes)}"
 
     def start(self) -> None:
         """Start it, and return when all nodes say that it is whole. AssertionError if that takes more than 20 s."""
@@ -97,14 +139,25 @@ class Cluster:
                 node.meet(self.nodes[0])
         self.wait_until_whole()
 
+    def replicate(self, primary: Node) -> Node:
+        """Add a replica of a node, which has all that is there."""
+        replica = Node(self._program, self.folder / f"replica-{len(self.replicas)}")
+        self.replicas.append(replica)
+        replica.start()
+        replica.meet(primary)
+        replica.follow(primary)
+        self.wait_until_whole()
+        return replica
+
     def wait_until_whole(self) -> None:
         """Until every node says that all slots are served, by nodes that it hears. AssertionError after 20 s."""
         over = time.monotonic() + 20
-        for node in self.nodes:
+        every = [*self.nodes, *self.replicas]
+        for node in every:
             with contextlib.closing(node.client()) as client:
                 while True:
                     told = client.execute_command("CLUSTER INFO")
-                    if (told["cluster_state"], told["cluster_known_nodes"]) == ("ok", str(len(self.nodes))):
+                    if (told["cluster_state"], told["cluster_known_nodes"]) == ("ok", str(len(every))):
                         break
                     assert time.monotonic() < over, told
                     time.sleep(_TICK)
@@ -115,7 +168,7 @@ class Cluster:
             slot = client.execute_command("CLUSTER KEYSLOT", key)
             for first, last, (_, port, *_), *_ in client.execute_command("CLUSTER SLOTS"):
                 if first <= slot <= last:
-                    return next(node for node in self.nodes if node.port == port)
+                    return next(node for node in (*self.nodes, *self.replicas) if node.port == port)
         raise AssertionError(f"nobody has the slot of {key}")
 
     def move(self, key: str, target: Node) -> None:
@@ -133,7 +186,7 @@ class Cluster:
 
     def remove(self) -> None:
         """End it and leave nothing behind."""
-        for node in self.nodes:
+        for node in (*self.nodes, *self.replicas):
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -20,6 +20,8 @@ from .link import Link
 _CREATION: Final = 60_000_000
 #: Seconds that it can be told what was removed.
 _REMOVALS_KEPT: Final = 3600
+#: Seconds for which it is news that a task has ended.
+_OF_LATE: Final = 60.0
 #: Members read on one way there and back.
 _BATCH: Final = 256
 
@@ -208,15 +210,21 @@ class Lists:
     # Lists that were lost.
 
     def restore(self, tasks: Collection[Task]) -> None:
-        """List those of the tasks that are in no list."""
+        """List those of the tasks that are in no list, and tell that they are there; of an end, if it was of late."""
         keys = self._keys
         listed = self._link.ask(
             *(("ZSCORE", keys.ended if task.finished else keys.live, _member(task)) for task in tasks)
         )
         lost = [task for task, place in zip(tasks, listed, strict=True) if place is None]
+        commands: list[Sequence[Any]] = []
         for task in lost:
             if task.finished:
                 self.settle(task)
+            if task.completed is not None and self._now() - task.completed < _OF_LATE:
+                channels = keys.channels_of_lists(task.user_id, task.groups)
+                commands += [("SPUBLISH", channel, f"N {task.task_id}") for channel in channels]
+        if commands:
+            self._link.ask(*commands)
         self._link.run_all(
             "enlist",
             [

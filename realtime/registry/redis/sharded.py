@@ -2,9 +2,9 @@
 
 A script tells of a task by the one channel that is in the task's slot, so that a change and its news are one thing in a
 cluster too, and each server carries the news of its own tasks. The rooms of users and groups are in the slot of the
-lists: there is told that a task is about to come, in the script that lists it, and that one was removed. So a room is
-followed, and with it each of its unfinished tasks: those that its list holds, and those that come. As a task is looked
-at once more when its channel is followed, nothing is lost in between.
+lists: there is told that a task is about to come, or listed once more, in the script that lists it, and that one was
+removed. So a room is followed, and with it each of its unfinished tasks: those that its list holds, and those that
+come. As a task is looked at once more when its channel is followed, nothing is lost in between.
 """
 
 from __future__ import annotations
@@ -61,9 +61,19 @@ class ShardedFeed(Feed):
 
     def _read(self, data: bytes) -> None:
         if data.startswith(b"N "):
-            self._imply(task_room(data[2:].decode()), time.monotonic() + _AWAITED)
+            self._listed(data[2:].decode())
         else:
             super()._read(data)
+
+    def _listed(self, task_id: str) -> None:
+        """A task is about to come, or was in no list for a while: whoever has read them then does not know of it."""
+        room, held = task_room(task_id), self.mirror.held(task_id)
+        followed = room in self._implied or room in self._interest
+        self._imply(room, time.monotonic() + _AWAITED)
+        if held is not None:
+            self._tell.change(held, False)
+        elif followed:
+            self._want(task_id)
 
     def _output(self, data: bytes) -> None:
         if not self._comes(data.split(b" ", 2)[1].decode()):
