@@ -22,6 +22,7 @@ from .errors import ConfigError, RealtimeError, SeveralProcesses
 from .keys_cli import keys
 from .top_cli import top
 from .valkey import Valkey
+from .values import printable
 
 DEFAULT_PORT: Final = 5000
 
@@ -122,7 +123,7 @@ def run(
                 environ=environ,
             )  # fmt: skip
     except RealtimeError as error:
-        click.echo(f"realtime run: {error}", err=True)
+        click.echo(f"realtime run: {printable(str(error))}", err=True)  # it may be the server's word
         code = FAILED
     sys.exit(code)
 

@@ -29,6 +29,7 @@ import click
 from .client import Client
 from .errors import RealtimeError, TaskAlreadyFinished
 from .task import TaskStatus
+from .values import printable
 
 #: Exit codes, as of ``env`` and the shells: this program has failed itself; the command cannot be run; there is none.
 FAILED: Final = 125
@@ -132,7 +133,7 @@ class _Wrapped:
         except RealtimeError as error:
             if not self._complained:
                 self._complained = True
-                click.echo(f"realtime run: {error}", err=True)
+                click.echo(f"realtime run: {printable(str(error))}", err=True)  # it may be the server's word
 
     def _pump(self, pipe: IO[bytes], out: Any, stream: str) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")

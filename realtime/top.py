@@ -26,6 +26,7 @@ from .errors import ConfigError, RealtimeError
 from .overview import Overview, Server, Store
 from .presence import overview
 from .registry import open_registry, schemes
+from .values import printable
 
 #: Seconds that a server has for its answer, and the bytes of one.
 TIMEOUT: Final = 5.0
@@ -273,8 +274,8 @@ def _name(server: Server) -> str:
 
 
 def _shown(text: str, most: int = MAX_NAME) -> str:
-    """Text of others, without what moves a cursor."""
-    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
+    """Text of others, cut."""
+    clean = printable(text)
     return clean if len(clean) <= most else clean[: most - 1] + "…"
 
 

@@ -306,3 +306,8 @@ def mapping(field: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidType(field, f"an object (a dict), not {type(value).__name__}")
     return dict(value)
+
+
+def printable(text: str) -> str:
+    """A text of others for a terminal, without what moves a cursor there, or turns letters round."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
