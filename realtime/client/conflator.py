@@ -367,5 +367,7 @@ class Conflator:
     def _let_go(self, idle: float) -> None:
         before = self._monotonic() - idle
         for task_id, entry in list(self._entries.items()):
-            if not entry.waiting and not entry.out and entry.problem is None and max(entry.heard, entry.sent) <= before:
+            # An error waits for the task's next call; but there may never be one, and many such tasks in a long life.
+            until = before if entry.problem is None else before - _IDLE
+            if not entry.waiting and not entry.out and max(entry.heard, entry.sent) <= until:
                 del self._entries[task_id]

@@ -41,14 +41,14 @@ class WorkerServer:
 
     - ``"lose"``: it is done, and the connection is closed without an answer,
     - ``"drop"``: the connection is closed before anything is done,
-    - a number: that status is answered, and nothing is done,
+    - a number: that status is answered, and nothing is done; with a text, which is the error's code,
     - an Event: the answer waits until it is set.
     """
 
     def __init__(self) -> None:
         self.operations = Operations(MemoryRegistry(), Config(), lambda: None)
         self.requests: list[Sent] = []
-        self.faults: deque[str | int | threading.Event] = deque()
+        self.faults: deque[str | int | tuple[int, str] | threading.Event] = deque()
         #: What each operation was, in the order in which they were done; a replayed one is not there again.
         self.done: list[dict[str, Any]] = []
         #: What the answers say about who looks.
@@ -234,6 +234,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if isinstance(fault, int):
             status, answer = _refusal(fault, "unavailable", "Not now.")
+        elif isinstance(fault, tuple):
+            status, answer = _refusal(*fault, "Not now.")
         else:
             status, answer = owner.answer(self.command, self.path, dict(self.headers.items()), data)
         if isinstance(fault, threading.Event):

@@ -17,7 +17,8 @@ import flask
 import pytest
 
 import realtime
-from realtime.client import Client, environment
+from realtime.client import Client, environment, http
+from realtime.client.calls import Call
 from realtime.errors import (
     ConfigError,
     InvalidValue,
@@ -357,6 +358,37 @@ def test_a_lost_answer_changes_nothing_twice(client: Client, server: WorkerServe
     assert len(set(keys)) < len(keys)
 
 
+def test_a_request_that_is_still_under_way_is_asked_for_again(client: Client, server: WorkerServer) -> None:
+    """Its answer was lost before it was made: the server knows the key, and will have the answer soon."""
+    server.faults.append((409, "idempotency_key_in_use"))
+    assert client.create_task("t", "ada").task_id == "t"
+    first, second = server.batches()
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+    assert len(server.of("create")) == 1
+
+
+def test_what_could_not_be_stored_now_is_asked_for_again_alone(
+    client: Client, server: WorkerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several calls of a request one was made and one was not: made again is that one, as another request."""
+    for task_id in "ab":
+        client.create_task(task_id, "ada")
+    do = server._do
+    refused: list[Any] = []
+
+    def away(operation: dict[str, Any]) -> dict[str, Any]:
+        if operation["task_id"] == "b" and not refused:
+            refused.append(operation)
+            return {"status": 503, "error": {"code": "unavailable", "message": "away"}}
+        return do(operation)
+
+    monkeypatch.setattr(server, "_do", away)
+    client.update_many([("a", {"advance": 1}), ("b", {"advance": 1})])
+    assert client.flush(LONG)
+    assert refused
+    assert [(each["task_id"], each["advance"]) for each in server.of("update")] == [("a", 1), ("b", 1)]
+
+
 def test_a_server_that_goes_away_and_comes_back_loses_nothing(client: Client, server: WorkerServer) -> None:
     """The job goes on in between; the newest state and all the output arrive."""
     client.create_task("t", "ada", total=1000)
@@ -378,7 +410,9 @@ def test_a_server_that_says_later_is_asked_later(client: Client, server: WorkerS
     assert len(server.requests) == 2
 
 
-def test_a_connection_is_kept_and_opened_again(client: Client, server: WorkerServer) -> None:
+def test_a_connection_is_kept_and_opened_again(
+    client: Client, server: WorkerServer, caplog: pytest.LogCaptureFixture
+) -> None:
     """One connection for all requests; one that the server has closed is no outage."""
     for number in range(5):
         client.create_task(f"t{number}", "ada")
@@ -387,6 +421,22 @@ def test_a_connection_is_kept_and_opened_again(client: Client, server: WorkerSer
     client.create_task("u", "ada")
     assert server.connections == 2
     assert client._sender.problem is None
+    assert caplog.text == ""
+
+
+def test_what_a_server_sends_is_bounded(server: WorkerServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is answered, which may come without end, and for how many tasks it is known who looks."""
+    monkeypatch.setattr(http, "_MAX_WATCHED", 2)
+    server.watched = True
+    with Client(server.url, KEY, timeout=LONG) as client:
+        for number in range(5):
+            client.create_task(f"t{number}", "ada")
+        assert list(client._transport._watched) == ["t4"]  # type: ignore[attr-defined]
+    monkeypatch.setattr(http, "MAX_ANSWER", 100)
+    transport = http.HttpTransport(server.url, KEY)
+    with pytest.raises(RegistryUnavailable, match="more than 100 bytes"):
+        transport.perform(transport.requests([Call("get", "t0", ())])[0], LONG)
+    transport.close()
 
 
 def test_no_answer_in_time_is_an_error_that_names_the_server(server: WorkerServer) -> None:

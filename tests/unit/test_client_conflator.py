@@ -179,6 +179,30 @@ def test_only_what_is_urgent_goes_between_two_ticks(server: Server) -> None:
     ]  # fmt: skip
 
 
+def test_tasks_of_one_interval_go_together(server: Server) -> None:
+    """A task that speaks just after another has gone waits for the next turn: requests do not grow with the tasks. The
+    sender, which will look again by itself, is not woken for it.
+    """
+    for task_id in "ab":
+        server.create(task_id)
+    woken: list[str] = []
+    server.clock.go(INTERVAL)
+    server.conflator.wake = lambda: woken.append("")
+    server.update("a", advance=1)
+    assert server.collect() is None
+    assert len(server.under_way) == 1
+    server.clock.go(INTERVAL / 4)
+    server.update("b", advance=1)
+    assert server.collect() == INTERVAL * 3 / 4
+    assert len(server.under_way) == 1
+    assert len(woken) == 2
+    server.update("a", advance=1)
+    server.clock.go(INTERVAL * 3 / 4)
+    assert server.collect() is None
+    assert [call.task_id for call in server.under_way] == ["a", "b", "a"]
+    assert len(woken) == 2
+
+
 def test_after_a_quiet_time_an_update_is_worth_a_wait(server: Server) -> None:
     """Then it goes at once, and its call is returned; its answer is what the caller hears of."""
     server.create()
@@ -366,6 +390,50 @@ def test_a_heartbeat_after_an_end_is_nobodys_error(server: Server) -> None:
     assert not server.conflator._entries
 
 
+def test_a_heartbeat_after_an_end_leaves_nothing_behind(server: Server) -> None:
+    """Though whoever has said the end waits for it no more, and another has ended the task otherwise."""
+    server.create()
+    server.clock.go(INTERVAL)
+    server.conflator.beat("t", 30.0, "me")
+    server.collect()
+    server.registry.fail("t", TaskFailure(None, "no", "no"))
+    server.end("complete", "t", None).claimed = False
+    server.settle()
+    assert [type(call.answer) for call in server.made[1:]] == [TaskAlreadyFinished] * 2
+    assert not server.conflator._entries
+
+
+def test_what_is_given_back_is_said_by_nobody_in_particular(server: Server) -> None:
+    """From the answer on: it is another's by then."""
+    server.create()
+    server.conflator.beat("t", 30.0, "me")
+    server.settle()
+    server.conflator.put(Call("release", "t", ("me",)))
+    server.settle()
+    server.registry.heartbeat("t", 30.0, "another")
+    server.update(message="anybody's")
+    server.settle()
+    assert (server.made[-1].verb, server.made[-1].holder) == ("update", None)
+    assert server.registry.get("t").message == "anybody's"  # type: ignore[union-attr]
+
+
+def test_an_end_that_is_refused_when_nobody_waits_is_in_the_log(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no next call that could raise it."""
+    server.create()
+    server.registry.fail("t", TaskFailure(None, "no", "no"))
+    server.end("complete", "t", None).claimed = False
+    server.settle()
+    assert "What was said of the task t was refused" in caplog.text
+    caplog.clear()
+    server.create("u")
+    server.registry.fail("u", TaskFailure(None, "no", "no"))
+    assert isinstance(server.end("complete", "u", None), Call)
+    server.settle()
+    assert caplog.text == ""
+
+
 def test_a_server_that_knows_no_heartbeats_is_no_error_of_the_next_call(server: Server) -> None:
     """A task is reported to it as before."""
     server.create()
@@ -489,6 +557,28 @@ def test_what_nobody_has_spoken_of_is_let_go_of(server: Server) -> None:
     assert server.conflator.known("t") == (None, False)
     server.settle()
     assert server.made[-1].task_id == "u"
+
+
+def test_an_error_is_kept_for_a_while(server: Server) -> None:
+    """For the next call of its task, longer than what is known of others; not for ever, nor in the way of others."""
+    server.conflator._max_tasks = 2
+    for task_id in "ab":
+        server.create(task_id)
+        server.clock.go(INTERVAL)
+        server.update(task_id, advance=1)
+        server.registry.cancel(task_id)
+        server.settle()
+    server.clock.go(61)
+    server.conflator.tidy()
+    with pytest.raises(TaskAlreadyFinished):
+        server.update("a", advance=1)
+    server.update("c", advance=1)
+    server.settle()
+    server.update("d", advance=1)
+    server.settle()
+    server.clock.go(121)
+    server.conflator.tidy()
+    assert not server.conflator._entries
 
 
 def test_ended_tasks_are_let_go_of_at_once(server: Server) -> None:
