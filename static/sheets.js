@@ -70,8 +70,9 @@ const TASK = `
 .meta { grid-area: meta; display: flex; flex-wrap: wrap; gap: 0 1rem; justify-content: space-between; min-block-size: 1.45em; margin-block-start: 0.5rem;
         font-size: 0.8125rem; line-height: 1.45; color: var(--_ink-2); font-variant-numeric: tabular-nums; }
 .meta p { position: relative; display: flex; flex-wrap: wrap; overflow: clip; min-inline-size: 0; max-inline-size: 100%; }
-.meta p > span { margin-inline-start: -0.9375rem; padding-inline-end: 0.9375rem; white-space: nowrap; max-inline-size: calc(100% + 0.9375rem); overflow: clip; text-overflow: ellipsis; }
-.meta p > span::before { content: "·" / ""; display: inline-block; inline-size: 0.9375rem; text-align: center; color: var(--_edge); }  /* a dot at a line's start is clipped away */
+/* Each breaks only where it is longer than a line. A dot at a line's start is clipped away. */
+.meta p > span { margin-inline-start: -0.9375rem; padding-inline: 0.9375rem; text-indent: -0.9375rem; max-inline-size: calc(100% + 1.875rem); overflow-wrap: anywhere; }
+.meta p > span::before { content: "·" / ""; display: inline-block; inline-size: 0.9375rem; text-indent: 0; text-align: center; color: var(--_edge); }
 .meta i { position: absolute; clip-path: inset(50%); }  /* commas, for the ear only; placed in the line, so that it clips them */
 .meta time { white-space: nowrap; }
 .result a { color: var(--_accent); font-weight: 600; text-underline-offset: 3px; }
@@ -106,6 +107,7 @@ progress:indeterminate::-moz-progress-bar { background: transparent; }
 .card:is([data-state="cancelled"], [data-state="unknown"]) { --_tone: var(--_idle); }
 .card:is([data-state="completed"], [data-state="failed"], [data-state="cancelled"]) { --_bar: 3px; }
 
+.quiet svg { inline-size: 1.125rem; block-size: 1.125rem; }
 button.quiet { padding: 0; border-color: transparent; color: var(--_ink-2); display: grid; place-items: center; }
 .words a { border-radius: 2px; }
 

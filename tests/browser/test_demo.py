@@ -12,7 +12,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from browser.demo_page import DEMO, ENVIRONMENT, PATIENCE, Demo, Side
+from support.chromium import CHROMIUM_ARGS
 from support.process import ServerProcess, StartServer
+from support.tools import find_chromium
 
 
 @pytest.fixture(autouse=True)
@@ -360,6 +362,21 @@ def check_width(context: BrowserContext, url: str, width: int) -> None:
     demo.page.get_by_role("radio", name="Grace").check()
     expect(grace.section).to_be_visible()
     expect(ada.section).to_be_visible(visible=width >= 720)
+
+
+def test_who_has_asked_for_larger_letters_gets_fewer_columns(server: ServerProcess, browser: Browser) -> None:
+    """Twice the usual size on a desk is the page of a phone, and nothing has to be scrolled sideways."""
+    larger = browser.browser_type.launch(
+        executable_path=find_chromium(), args=[*CHROMIUM_ARGS, "--blink-settings=defaultFontSize=32"]
+    )
+    try:
+        with larger.new_context(viewport={"width": 1280, "height": 800}) as context:
+            demo = Demo(context.new_page(), server.url).open()
+            expect(demo.side("Ada").connection).to_contain_text("Live")
+            expect(demo.side("Grace").section).to_be_hidden()
+            assert demo.page.evaluate("document.documentElement.scrollWidth") <= 1280
+    finally:
+        larger.close()
 
 
 def test_a_cut_moves_nothing_beside_the_name(server: ServerProcess, new_page: Callable[..., Page]) -> None:

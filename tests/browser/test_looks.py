@@ -41,6 +41,18 @@ def test_nothing_is_wider_than_its_place(new_page: NewPage, static_site: str, wi
     for details in stage.page.locator("summary >> visible=true").all():
         details.click()
     assert stage.run("() => probe.tooWide()") == []
+    assert stage.run("() => probe.cutOff()") == []
+
+
+@pytest.mark.parametrize("width", [640, 1280])
+def test_letters_of_twice_the_size_have_room(new_page: NewPage, static_site: str, width: int) -> None:
+    """As for who has asked the browser for them: nothing overflows, and nothing is cut off, parts in parts too."""
+    stage = sheet(new_page(viewport={"width": width, "height": 900}), static_site)
+    stage.run("() => { document.documentElement.style.fontSize = '200%'; }")
+    stage.advance(300)
+    assert stage.page.locator("#unfolded [part=parts][aria-expanded=true]").count() == 3
+    assert stage.run("() => probe.tooWide()") == []
+    assert stage.run("() => probe.cutOff()") == []
 
 
 def test_in_a_narrow_place_cancel_goes_to_the_foot(stage: Stage) -> None:

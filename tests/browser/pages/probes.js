@@ -46,6 +46,17 @@ export function tooWide() {
   return wide;
 }
 
+/** Amounts of which the end cannot be seen. */
+export function cutOff() {
+  return [...everything()]
+    .filter((node) => node.matches(".meta bdi") && node.checkVisibility())
+    .filter((node) => {
+      const [line, ...texts] = [node.closest("p").getBoundingClientRect(), ...node.getClientRects()];
+      return texts.some((text) => text.left < line.left - 0.5 || text.right > line.right + 0.5 || text.bottom > line.bottom + 0.5);
+    })
+    .map((node) => node.textContent);
+}
+
 const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
 
 function luminance(color) {

@@ -58,8 +58,9 @@ fake("silent").mode = "silent";
 connect({ name: "silent", ticket: "silent" });
 show("loading", "realtime-task", { client: "silent", "task-id": "loading" });
 
-fake("stale");
+fake("stale").put({ id: "delayed", name: "Import customers.csv", current: 190, total: 500, unit: "rows", started: 20, created: 20 });
 connect({ name: "stale", ticket: "stale" });
+show("delayed", "realtime-task", { client: "stale", "task-id": "delayed" });
 fake("denied").mode = "unauthenticated";
 connect({ name: "denied", ticket: "denied" });
 fake("refused").mode = "origin_not_allowed";
@@ -77,6 +78,22 @@ fake("list").putAll(
 );
 connect({ name: "list", ticket: "list" });
 show("list", "realtime-tasks", { client: "list" });
+
+const some = { pending: 0, processing: 2, completed: 1000, failed: 100, cancelled: 98 };
+fake("family").putAll(
+  { id: "whole", name: "Import the archive", percent: 97, message: "2019 to 2023", created: 80, attempt: 3, retry_of: "second", children: { total: 1200, ...some } },
+  { id: "year", name: "2019", percent: 40, current: 4, total: 12, unit: "months", created: 70, parent_id: "whole", cancelled: 14, children: { total: 12, ...some, completed: 4, failed: 0, cancelled: 0 } },
+  { id: "month", name: "May 2019", percent: 38, current: 380, total: 1000, unit: "rows", created: 60, stalled: 40, parent_id: "year" },
+  { id: "week", name: "The week of 20 May", status: "pending", created: 50, parent_id: "month" },
+);
+connect({ name: "family", ticket: "family" });
+show("list, parts unfolded", "realtime-tasks", { client: "family", id: "unfolded" });
+/** @param {number} levels */
+function unfold(levels) {
+  document.querySelector("#unfolded").shadowRoot.querySelector("[part=parts][aria-expanded=false]")?.click();
+  if (levels > 1) setTimeout(() => unfold(levels - 1), 20);
+}
+setTimeout(() => unfold(3), 100);
 fake("none");
 connect({ name: "none", ticket: "none" });
 show("empty", "realtime-tasks", { client: "none" });
