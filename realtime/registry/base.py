@@ -7,7 +7,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,6 +22,9 @@ from .notes import Notes
 from .output import Piece
 
 _log = logging.getLogger("realtime")
+
+#: Workers that are found lost, or late, in one sweep by the hub; the others are in the next.
+_LAPSES: Final = 500
 
 
 #: What `Registry.update` takes, in its order: task id, message, current, total, percent, advance, unit, metadata.
@@ -192,9 +195,9 @@ class Registry(Kinship):
         self.on_heartbeat()
         return task
 
-    def lapse(self) -> None:
-        """Mark the leased tasks that are silent as stalled, and fail those whose lease is over."""
-        for silence in self.silences():
+    def lapse(self, most: int | None = None) -> None:
+        """Mark the leased tasks that are silent as stalled, and fail those whose lease is over; ``most`` of them."""
+        for silence in self.silences()[:most]:
             with suppress(TaskNotFound, TaskAlreadyFinished):
                 if silence.seconds > silence.lease:
                     self.fail(silence.task_id, WORKER_LOST)
@@ -207,7 +210,8 @@ class Registry(Kinship):
 
     @abstractmethod
     def silences(self) -> builtins.list[Silence]:
-        """The leased tasks of which nothing is heard. Costs as much as there are leases."""
+        """The leased tasks of which nothing is heard, but for those that are known as stalled and have time left. Costs
+        as much as there are leases."""
 
     def remove(self, task_id: str) -> Removed:
         """Forget a finished task. Raises `TaskNotFound`, and `InvalidValue` (``task_id``) while it, or its parent, is
@@ -310,7 +314,7 @@ class Registry(Kinship):
     def sweep(self) -> None:
         """About once a second, by the hub: `expire`, and end what has lost its worker; here or elsewhere."""
         self.expire()
-        self.lapse()
+        self.lapse(_LAPSES)
         self.follow()
 
     def serve(self) -> None:  # a store in this process tells everything anyway

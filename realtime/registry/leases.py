@@ -35,7 +35,8 @@ DEAF_AFTER: Final = 10.0
 
 
 class Silence(NamedTuple):
-    """A leased task of which nothing was heard for more than `STALLED_AFTER` of its lease."""
+    """A leased task of which nothing was heard for more than `STALLED_AFTER` of its lease; if it shows that already,
+    for more than all of it."""
 
     task_id: str
     lease: float
@@ -75,6 +76,6 @@ class Leases:
                 heard = max(heard, deaf_until)
                 if self._held.get(task_id) is held:
                     self._held[task_id] = (lease, heard, task.updated)
-            if now - heard > lease * STALLED_AFTER:
+            if now - heard > (lease * STALLED_AFTER if task.info.stalled is None else lease):
                 found.append(Silence(task_id, lease, now - heard, wall - (now - heard)))
         return found

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
 from realtime.errors import TaskAlreadyFinished, TaskNotFound
 from realtime.kin import Kin
+from realtime.registry import base
 from realtime.registry.base import Registry
 from realtime.registry.leases import Leases
+from realtime.registry.redis import leases as redis_leases
 from realtime.task import PENDING, Task
 from support.clock import Clock
 from support.registries import Told
@@ -228,3 +231,45 @@ def test_a_lease_is_any_number_of_seconds(registry: Registry, clock: Clock, crea
     registry.heartbeat("a", 7.000001)
     wait(registry, clock, 9.0)
     assert status(registry) == "failed"
+
+
+def test_who_is_long_late_hides_nobody(
+    registry: Registry, clock: Clock, create: Create, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are whose leases have time left: a sweep looks at a number of them, and at others too."""
+    monkeypatch.setattr(base, "_LAPSES", 2)
+    monkeypatch.setattr(redis_leases, "_MOST", 2)
+    for task_id in "abc":
+        create(task_id)
+        registry.heartbeat(task_id, 10 * LEASE)
+    wait(registry, clock, 5 * LEASE + 3.0)
+    stalled = [registry.get(task_id) for task_id in "abc"]
+    assert None not in [task and task.stalled_since for task in stalled]
+    assert len({task and task.stalled_since for task in stalled}) == 1
+    create("d")
+    registry.heartbeat("d", LEASE)
+    wait(registry, clock, LEASE + 3.0)
+    assert [status(registry, task_id) for task_id in "abcd"] == ["processing"] * 3 + ["failed"]
+    assert [registry.get(task_id) for task_id in "abc"] == stalled
+    wait(registry, clock, 4 * LEASE)
+    assert [status(registry, task_id) for task_id in "abc"] == ["failed"] * 3
+
+
+def test_a_sweep_ends_some_of_many(
+    registry: Registry, clock: Clock, create: Create, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one goes on: while it lasts, no viewer is told anything."""
+    monkeypatch.setattr(base, "_LAPSES", 2)
+    monkeypatch.setattr(redis_leases, "_MOST", 2)
+    for task_id in "abcde":
+        create(task_id)
+        registry.heartbeat(task_id, LEASE)
+    wait(registry, clock, LEASE * 0.75)
+    clock.go(LEASE)
+    left = [5]
+    while left[-1] and len(left) < 9:
+        registry.sweep()
+        left.append(registry.count()[0])
+    assert left[:2] == [5, 3]
+    assert max(before - after for before, after in pairwise(left)) == 2
+    assert left[-1] == 0

@@ -80,12 +80,15 @@ class StoredLeases:
             if task is None or task.finished or task.info.lease != lease:
                 commands.append(("ZREM", keys.leases, member))
                 continue
-            heard = max(heard, task.updated, float(deaf_until or 0))
-            if now - heard > lease * STALLED_AFTER:
+            stalled = task.info.stalled
+            # Of one that shows as stalled, the score says when its lease is over: till then it stands before nobody.
+            heard = max(heard if stalled is None else stalled, task.updated, float(deaf_until or 0))
+            patience = lease * STALLED_AFTER if stalled is None else lease
+            if now - heard > patience:
                 found.append(Silence(task_id, lease, now - heard, heard))
             else:
                 # Not above a heartbeat that has come meanwhile.
-                commands.append(("ZADD", keys.leases, "GT", heard + lease * STALLED_AFTER, member))
+                commands.append(("ZADD", keys.leases, "GT", heard + patience, member))
         if commands:
             self._link.ask(*commands)
         return found
