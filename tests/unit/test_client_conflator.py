@@ -608,6 +608,21 @@ def test_all_that_was_said_is_what_a_flush_waits_for(server: Server) -> None:
     assert server.conflator.outstanding() == []
 
 
+def test_what_is_read_is_read_after_what_was_said(server: Server) -> None:
+    """Also where that has still time: whoever asks sees their own last word."""
+    server.create()
+    server.clock.go(INTERVAL)
+    server.update(message="one")
+    server.collect()
+    server.update(message="two")
+    call = Call("get", "t", ())
+    server.conflator.ask(call)
+    server.collect()
+    while server.under_way:
+        server.answer()
+    assert call.value().message == "two"
+
+
 def test_a_finalizer_that_runs_inside_the_lock_is_known_as_one(server: Server) -> None:
     """It must not wait for what needs the lock."""
     assert not server.conflator.held_here()

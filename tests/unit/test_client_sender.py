@@ -16,6 +16,7 @@ from realtime.client.conflator import Conflator
 from realtime.client.registry import RemoteRegistry
 from realtime.client.sender import FIRST_PAUSE, MAX_PAUSE, Sender, listen, wait_for
 from realtime.client.transport import Request, Transport, TryLater
+from realtime.concurrency import NativeEvent
 from realtime.errors import RealtimeError, RegistryUnavailable, TaskAlreadyFinished
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import NewTask, Task
@@ -253,13 +254,20 @@ def test_nobody_waits_on_for_a_server_that_proves_to_be_away(monkeypatch: pytest
     monkeypatch.setattr("realtime.client.registry.PATIENCE", 3600.0)
     worker = Worker()
     worker.transport.registry.create(NewTask("t"))
-    back = threading.Event()
+    back, waits = threading.Event(), threading.Event()
+
+    class Waited(NativeEvent):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.set()
+            return super().wait(timeout)
 
     def gate() -> None:
+        assert waits.wait(LONG)
         if not back.is_set():
             raise AWAY
 
     worker.transport.gate = gate
+    monkeypatch.setattr("realtime.client.sender.new_event", Waited)
     worker.tasks.update("t", "said")
     assert worker.conflator.away
     back.set()
