@@ -235,7 +235,8 @@ def test_a_restarted_server_is_found_again(
     expect(demo.page.get_by_role("alert")).to_be_hidden()
     demo.start("weigh")
     expect(ada.cards).to_have_count(1)
-    away = ("ERR_CONNECTION_REFUSED", "WebSocket connection to")
+    # Refused; or reset, where it went with a connection that was about to be asked for something.
+    away = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "WebSocket connection to")
     assert all(any(word in complaint for word in away) for complaint in complaints), complaints
     complaints.clear()  # the browser's own words for a server that is away
 
