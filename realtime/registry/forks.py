@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
 from typing import NoReturn, Protocol
 
 from ..errors import NotTheServer
+
+_log = logging.getLogger("realtime")
 
 
 class Forkable(Protocol):
@@ -54,4 +57,7 @@ def guard(store: Forkable) -> None:
 
 def _after_fork() -> None:
     for store in _guarded or ():
-        store.after_fork()
+        try:
+            store.after_fork()
+        except Exception:  # the others must hear of it all the same
+            _log.exception("A store in memory could not be told of a fork.")

@@ -267,14 +267,16 @@ class TaskFile:
         """Let go of the file, then of its lock."""
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
-        os.close(self._lock)
+        lock, self._lock = self._lock, -1
+        os.close(lock)
 
     def abandon(self) -> None:
         """In a forked child: let go of the copy of the lock. The database is the parent's (https://sqlite.org/howtocorrupt
         .html, 2.6): it is neither used nor closed here.
         """
         _abandoned.append(self._database)
-        os.close(self._lock)
+        if self._lock >= 0:  # else it was closed before, and the number may be something else's by now
+            os.close(self._lock)
 
 
 #: Keeps the databases of the parent from being closed by a child that has no other use for them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 import stat
@@ -66,6 +67,25 @@ class TestFile:
         path.unlink()
         with pytest.raises(KeyInvalid):
             known.check(one)
+
+    def test_the_time_of_a_refusal_tells_nothing(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each text is hashed and compared once, in constant time: also one whose id there is not."""
+        text, made = keys.create(path, ["create"])
+        compared: list[tuple[str, str]] = []
+        compare = hmac.compare_digest
+
+        def compare_digest(one: str, other: str) -> bool:
+            compared.append((one, other))
+            return compare(one, other)
+
+        monkeypatch.setattr(hmac, "compare_digest", compare_digest)
+        known, wrong, unknown = Keys(path), text[:12] + "w" * 43, "rt_00000000_" + "w" * 43
+        known.check(text)
+        for refused in (wrong, unknown):
+            with pytest.raises(KeyInvalid):
+                known.check(refused)
+        digests = [hashlib.sha256(each.encode()).hexdigest() for each in (text, wrong, unknown)]
+        assert compared == list(zip(digests, (made.sha256, made.sha256, ""), strict=True))
 
     def test_changes_of_the_file_count_at_once(self, path: Path) -> None:
         """A key that is made, or revoked, while the server runs."""

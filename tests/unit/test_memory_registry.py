@@ -454,6 +454,25 @@ def test_a_forked_child_is_told_that_it_is_not_the_server(registry: MemoryRegist
     assert registry.update("a", "On").progress.message == "On"
 
 
+def test_one_that_cannot_be_told_of_a_fork_keeps_nobody_else(
+    registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each store of the process is told, whatever becomes of another."""
+
+    class Broken:
+        def after_fork(self) -> None:
+            raise OSError("no")
+
+    monkeypatch.setattr(forks, "_guarded", [Broken(), registry])
+    registry.create(NewTask("a", "ada"))
+
+    def child() -> None:
+        with pytest.raises(NotTheServer):
+            registry.update("a", "On")
+
+    assert in_child(child) == 0
+
+
 def test_a_fork_while_another_thread_holds_the_lock_does_not_wedge_the_child(registry: MemoryRegistry) -> None:
     """The child neither waits for a thread that it does not have, nor trips over what was half done."""
     registry.create(NewTask("a", "ada"))

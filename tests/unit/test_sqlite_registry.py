@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -748,6 +749,28 @@ def test_a_forked_child_has_nothing_of_the_file(registry: SqliteRegistry) -> Non
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert registry.complete("a", None).finished
+
+
+def test_a_child_of_who_has_closed_the_file_loses_nothing_else(registry: SqliteRegistry) -> None:
+    """The descriptor of its lock is another's by then."""
+    registry.create(NewTask("a", "ada"))
+    number = registry._file._lock
+    registry.close()
+    with contextlib.ExitStack() as opened:
+        files: list[int] = []
+        while max(files, default=0) < number:  # the lowest that is free is given out
+            files.append(os.open(os.devnull, os.O_RDONLY))
+            opened.callback(os.close, files[-1])
+        assert number in files
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.fstat(number)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_child_of_who_has_opened_nothing_may_have_the_file(path: Path) -> None:
