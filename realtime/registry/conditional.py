@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..errors import CancelRequested, LeaseHeld, PreconditionFailed, RealtimeError
+from ..errors import CancelRequested, LeaseHeld, PreconditionFailed, RealtimeError, TaskNotFound
 from ..task import Task
 from . import transitions
 from .base import Registry
@@ -23,6 +23,8 @@ class Condition(NamedTuple):
     tags: frozenset[str] | None = None
     unasked: bool = False
     holder: str | None = None
+    #: Of the very task that the writer was let at: its id may be another task's by now.
+    order: int | None = None
 
 
 class When(Verbs):
@@ -31,7 +33,7 @@ class When(Verbs):
     ``tags`` are entity tags (`Task.etag`), of which the task must have one; None: any will do. With ``unasked`` a task
     that was asked to stop is not changed, but for that the request is acknowledged: the writer knows of it then. Raises
     `PreconditionFailed` and `CancelRequested` besides. With ``holder`` a task that another worker holds is not changed;
-    raises `LeaseHeld`.
+    raises `LeaseHeld`. With ``order`` it is that very task (`TaskInfo.order`), or none: raises `TaskNotFound`.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class When(Verbs):
         *,
         unasked: bool = False,
         holder: str | None = None,
+        order: int | None = None,
     ) -> None:
         self._registry = registry
         self._tags = tags
         self._unasked = unasked
         self._holder = holder
+        self._order = order
         self.get = registry.get
         self.watched = registry.watched
         self.follow = registry.follow
@@ -101,6 +105,8 @@ class When(Verbs):
         return changed
 
     def _problem(self, task: Task) -> RealtimeError | None:
+        if self._order is not None and task.info.order != self._order:
+            return TaskNotFound(task.task_id)
         if self._tags is not None and task.etag not in self._tags:
             return PreconditionFailed(task.task_id)
         if self._holder is not None and transitions.is_held_from(task, self._holder):

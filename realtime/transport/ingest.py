@@ -193,6 +193,7 @@ class Ingest:
             task = self._registry.get(task_id)
             if task is None or not grant.may_view(task):
                 raise TaskNotFound(task_id)
+            condition = condition._replace(order=task.info.order)
         operations = self._operations
         # To be asked to stop keeps nobody from saying how it ended.
         unasked = condition.unasked and isinstance(
@@ -201,8 +202,10 @@ class Ingest:
         holder = None if condition.holder is None else values.holder(condition.holder)
         if isinstance(given, HeartbeatRequest):  # says it itself, and may take over
             holder, given = None, msgspec.structs.replace(given, holder=given.holder or holder)
-        if condition.tags is not None or unasked or holder is not None:
-            when: Any = When(self._registry, condition.tags, unasked=unasked, holder=holder)
+        if condition.tags is not None or unasked or holder is not None or condition.order is not None:
+            when: Any = When(
+                self._registry, condition.tags, unasked=unasked, holder=holder, order=condition.order
+            )  # fmt: skip
             operations = Operations(when, self._config, _nobody)
         match given:
             case UpdateRequest():
@@ -243,6 +246,8 @@ class Ingest:
                 if condition.tags is not None:
                     raise InvalidValue("if_match", "a retry takes none: a task is tried again once in any case")
                 known = self._registry.get(task_id)
+                if known is not None and condition.order not in (None, known.info.order):
+                    raise TaskNotFound(task_id)
                 if known is not None:
                     grant.need_place(known.user_id, known.groups)
                 new_id = None if given.new_task_id is None else values.task_id(given.new_task_id, "new_task_id")

@@ -1053,3 +1053,29 @@ def test_documents_are_made_once(site: Site, monkeypatch: pytest.MonkeyPatch) ->
             assert answer.get_json()["servers"][0]["url"] == f"{root}/realtime/v1"
         assert site.send("GET", "/asyncapi.json", key=None).get_json()["asyncapi"] == "3.0.0"
     assert sorted(made) == ["/app/realtime/v1", "/realtime/v1", "/tasks"]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [one for one in ADDRESSES if one[1].startswith("/tasks/a")])
+def test_a_task_that_has_become_anothers_meanwhile_is_none(
+    method: str, path: str, body: dict[str, Any], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key may have it when it is looked at; when it is changed, its id is another user's."""
+    key = site.make_key(*keys.ACTIONS, "user:eve")
+    site.task("a", "eve")
+    site.operations.fail_task("a", "no")
+    get = site.registry.get
+
+    def look(task_id: str) -> Task | None:
+        found = get(task_id)
+        if found is not None and found.user_id == "eve":
+            monkeypatch.setattr(site.registry, "get", get)
+            site.operations.remove_task("a")
+            site.task("a", "ann")
+            monkeypatch.setattr(site.registry, "get", look)
+        return found
+
+    monkeypatch.setattr(site.registry, "get", look)
+    assert told(site.send(method, path, body, key=key)) == (404, "not_found")
+    (task,) = site.all()
+    assert (task["user"], task["version"], task["output_size"]) == ("ann", get("a").version, 0)  # type: ignore[union-attr]
+    assert (task["status"], task["progress"]["percent"], task["retried_by"]) == ("processing", None, None)
