@@ -167,6 +167,7 @@ export class RealtimeTasks extends ClientElement {
     if (!this.#banner) {
       this.#banner = new RealtimeConnection();
       for (const [name, value] of Object.entries(BANNER)) setAttribute(this.#banner, name, value);
+      this.#banner.client = this.client; // before it is placed, or it would have the page's unnamed client made
       this.#list.node.before(this.#banner);
     }
     if (this.#banner.client !== this.client) this.#banner.client = this.client;

@@ -365,6 +365,25 @@ def check_width(context: BrowserContext, url: str, width: int) -> None:
     expect(ada.section).to_be_visible(visible=width >= 720)
 
 
+def test_each_user_has_one_connection_and_the_page_no_other(
+    server: ServerProcess, new_page: Callable[..., Page]
+) -> None:
+    """The lists' banners show the connection that the list has, and ask for none of their own."""
+    page = new_page()
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    warnings: list[str] = []
+    page.on("console", lambda message: warnings.append(message.text))
+    demo = Demo(page, server.url).open()
+    for name in ("Ada", "Grace"):
+        expect(demo.side(name).connection).to_contain_text("Live")
+        expect(demo.side(name).section).to_contain_text("No jobs yet.")
+    demo.send("check", {"name": "small.txt", "mimeType": "text/plain", "buffer": b"x"})
+    expect(demo.side("Ada").cards).to_contain_text("Done")
+    assert len(sockets) == 2
+    assert warnings == []
+
+
 def test_who_has_asked_for_larger_letters_gets_fewer_columns(server: ServerProcess, browser: Browser) -> None:
     """Twice the usual size on a desk is the page of a phone, and nothing has to be scrolled sideways."""
     larger = browser.browser_type.launch(
