@@ -7,6 +7,7 @@ nothing: what it knows ends with it. The program comes from the wheel ``valkeyli
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -21,13 +22,16 @@ from .errors import ConfigError
 #: Seconds in which the server must answer.
 _START_TIME: Final = 10.0
 #: Run before the server, in its process: should we be killed, it ends all the same (PR_SET_PDEATHSIG, where there is
-#: such a thing). Not as a ``preexec_fn``: that forks, with all that this process is.
+#: such a thing; also when that has happened just before). Not as a ``preexec_fn``: that forks, with all that this
+#: process is.
 _DIE_WITH_US: Final = """
 import os, signal, sys
 if sys.platform == "linux":
     import ctypes
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-os.execv(sys.argv[1], sys.argv[1:])
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
@@ -51,7 +55,7 @@ class Valkey:
         command = [str(program), "--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "600"]
         command += ["--dir", str(self._folder), "--save", "", "--appendonly", "no", "--loglevel", "warning"]
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _DIE_WITH_US, *command], stdin=subprocess.DEVNULL,
+            [sys.executable, "-I", "-S", "-c", _DIE_WITH_US, str(os.getpid()), *command], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C is for us; we end it when the workers have written their last
         )  # fmt: skip

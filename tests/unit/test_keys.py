@@ -98,6 +98,18 @@ class TestFile:
         with pytest.raises(KeyInvalid):
             known.check(text)
 
+    def test_a_change_need_not_change_the_size(self, path: Path) -> None:
+        """One key in the place of another: the former does not work a moment longer."""
+        one, made = keys.create(path, ["create"])
+        known, size = Keys(path), path.stat().st_size
+        known.check(one)
+        keys.revoke(path, made.id)
+        two, _ = keys.create(path, ["create"])
+        assert path.stat().st_size == size
+        assert known.check(two).actions == {"create"}
+        with pytest.raises(KeyInvalid):
+            known.check(one)
+
     def test_a_file_that_has_not_changed_is_not_read_again(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """One look at its times is all that a request costs."""
         text, _ = keys.create(path, ["report"])
