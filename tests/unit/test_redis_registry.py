@@ -448,6 +448,31 @@ def test_a_removed_task_is_counted_no_more_once_a_list_was_read(
         assert other._link.ask(("ZCARD", keys.unfinished(room)), ("ZCARD", keys.finished(room))) == [0, 0]
 
 
+def test_who_sweeps_puts_right_what_nobody_reads(registry: RedisRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part at a time, from the beginning again when it has come to the end: what was listed and never created, and
+    what was removed and never unlisted, is counted no more."""
+    monkeypatch.setattr("realtime.registry.redis.lists._CREATION", 0)
+    monkeypatch.setattr("realtime.registry.redis.lists._LOOK_OVER", 0.0)
+    monkeypatch.setattr("realtime.registry.redis.lists._BATCH", 2)
+    drop = registry._lists.drop
+    for life in range(2):
+        for number in range(5):
+            registry._lists.register(NewTask(f"never{number}", "ada"), None)
+            registry.create(NewTask(f"left{number}", "ada"))
+            registry.cancel(f"left{number}")
+            monkeypatch.setattr(registry._lists, "drop", unavailable)
+            registry.remove(f"left{number}")
+            monkeypatch.setattr(registry._lists, "drop", drop)
+        there = registry.create(NewTask(f"there{life}", "ada"))[0]
+        ended = registry.create(NewTask(f"ended{life}", "ada"))[0]
+        registry.cancel(ended.task_id)
+        assert registry.count() == (5 + 1 + life, 5 + 1 + life)
+        for _ in range(8):
+            registry.sweep()
+        assert registry.count() == (1 + life, 1 + life)
+        assert registry.get(there.task_id) == there
+
+
 def test_a_task_in_both_lists_is_taken_out_of_that_of_unfinished_ones(registry: RedisRegistry) -> None:
     """Lists that were lost were made up for just when it ended."""
     task = registry.create(NewTask("a", "ada"))[0]

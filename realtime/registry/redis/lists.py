@@ -2,11 +2,12 @@
 
 They are written before a task is created and after it has ended or left, so that no task is ever missing; whoever is
 killed in between leaves a member that is out of date. The task itself says what is true, and each reader puts right
-what it finds.
+what it finds; who sweeps reads all of them, a part at a time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +23,8 @@ _CREATION: Final = 60_000_000
 _REMOVALS_KEPT: Final = 3600
 #: Seconds for which it is news that a task has ended.
 _OF_LATE: Final = 60.0
+#: Seconds from one part of the lists that is looked over to the next.
+_LOOK_OVER: Final = 10.0
 #: Members read on one way there and back.
 _BATCH: Final = 256
 
@@ -62,6 +65,9 @@ class Lists:
         #: How full a shelf must be for another look, where tasks are pinned; and shelves that were left too full.
         self._look_at: dict[str, int] = {}
         self._crowded: dict[Shelf, None] = {}
+        #: How much of the lists of all tasks was looked over, and when to go on (monotonic).
+        self._passed = {self._keys.live: 0, self._keys.ended: 0}
+        self._look_over_at = 0.0
 
     # Writing.
 
@@ -206,6 +212,17 @@ class Lists:
             else:  # another has its id
                 calls.append(([keys.over, *places], _unlisted(member)))
         self._link.run_all("unlist", calls)
+
+    def look_over(self) -> None:
+        """Put the next part of the lists of all tasks right, if it is time: what no other reader may come to."""
+        now = time.monotonic()
+        if now < self._look_over_at:
+            return
+        self._look_over_at = now + _LOOK_OVER
+        for key, passed in self._passed.items():
+            (answer,) = self._link.ask(("ZRANGE", key, passed, passed + _BATCH - 1))
+            self._passed[key] = passed + len(answer) if len(answer) == _BATCH else 0
+            self.read({key: list(map(_parsed, answer))})
 
     # Lists that were lost.
 

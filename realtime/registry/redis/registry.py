@@ -338,6 +338,7 @@ class RedisRegistry(RegistryWithFamilies):
             self.expire()
             self.lapse()
             self._repair_in_time()
+            self._lists.look_over()
             self._relist.step()
 
     def _hear(self, task_id: str, lease: float) -> None:
