@@ -212,19 +212,40 @@ def test_what_nobody_works_on_any_more_fails(open_file: Open, clock: Clock) -> N
     assert again == task, "it ends once"
 
 
+def test_a_lease_begins_anew_with_the_process(open_file: Open) -> None:
+    """Its worker could not be heard meanwhile; if it is not heard now, the task is lost to it as ever."""
+    open_file().create(NewTask("a", "ada"))
+    open_file().heartbeat("a", 4.0)
+    registry = open_file()
+    registry.open()
+    registry._leases._clock = monotonic = Clock(time.monotonic())
+    for seconds in (0.0, 1.0, 2.0, 2.0):
+        assert (registry.get("a") or pytest.fail("gone")).status == "processing"
+        monotonic.go(seconds)
+        registry.sweep()
+    lost = registry.get("a")
+    assert lost is not None
+    assert lost.error is not None
+    assert lost.error.code == "worker_lost"
+
+
 def test_a_clock_that_stepped_back_does_not_take_versions_with_it(open_file: Open, clock: Clock) -> None:
     """An unfinished task, and an id that was removed, go on above what was stored, whatever the clock says."""
     registry = open_file()
     registry.create(NewTask("a", "ada"))
     newest = registry.update("a", "On")
+    registry.create(NewTask("leased", "ada"))
+    held = registry.heartbeat("leased", 3600.0)
     registry.create(NewTask("gone", "ada"))
     registry.complete("gone", None)
     removed = registry.remove("gone")
     clock.go(-1000)
     registry = open_file()
-    lost = registry.get("a")
+    lost, waits = registry.get("a"), registry.get("leased")
     assert lost is not None
     assert lost.version == newest.version + 1
+    assert waits is not None
+    assert (waits.status, waits.version) == ("processing", held.version + 1)
     assert registry.create(NewTask("gone", "ada"))[0].version > removed.version
 
 
