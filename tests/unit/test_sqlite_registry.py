@@ -214,8 +214,9 @@ def test_what_nobody_works_on_any_more_fails(open_file: Open, clock: Clock) -> N
 
 def test_a_lease_begins_anew_with_the_process(open_file: Open) -> None:
     """Its worker could not be heard meanwhile; if it is not heard now, the task is lost to it as ever."""
-    open_file().create(NewTask("a", "ada"))
-    open_file().heartbeat("a", 4.0)
+    registry = open_file()
+    registry.create(NewTask("a", "ada"))
+    registry.heartbeat("a", 4.0)
     registry = open_file()
     registry.open()
     registry._leases._clock = monotonic = Clock(time.monotonic())
