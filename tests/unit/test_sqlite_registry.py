@@ -268,6 +268,21 @@ def test_output_goes_on_from_its_tail(open_file: Open, path: Path, monkeypatch: 
     assert registry.output_ends("a") == {"output": 40 * 93}
 
 
+def test_output_without_its_task_does_not_stay(open_file: Open, path: Path) -> None:
+    """An id was used anew, and its former task's output was still to go when the process was killed."""
+    registry = open_file()
+    for task_id in "ab":
+        registry.create(NewTask(task_id, "ada"))
+        registry.append_output(task_id, "output", b"line")
+        registry.complete(task_id, None)
+    registry.close()
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM tasks WHERE task_id = 'a'")
+    open_file().open()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT data FROM output").fetchall() == [(b"line",)]
+
+
 def test_retention_and_bounds_hold_over_a_restart(open_file: Open, clock: Clock, path: Path) -> None:
     """What is over its time when the file is opened, and what is beyond a bound, leaves, the oldest end first."""
     registry = open_file(retention=60.0)
