@@ -232,11 +232,6 @@ def close_at_exit(journal: Journal) -> None:
     _journals.add(journal)
 
 
-def leave_at_exit(journal: Journal) -> None:
-    """It is the parent's; this is a forked child."""
-    _journals.discard(journal)
-
-
 def _close_all() -> None:
     for journal in list(_journals):
         journal.close()

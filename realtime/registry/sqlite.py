@@ -29,7 +29,7 @@ from . import transitions
 from .backlog import Backlog
 from .base import Registry, Removed, Update
 from .change import Change, Staging
-from .journal import Journal, close_at_exit, leave_at_exit
+from .journal import Journal, close_at_exit
 from .memory import MemoryRegistry
 from .output import MAX_STREAMS, Stream
 from .recovery import recover
@@ -387,7 +387,6 @@ class SqliteRegistry(MemoryRegistry):
     def after_fork(self) -> None:
         if self._is_open():
             super().after_fork()
-            leave_at_exit(self._journal)
             self._file.abandon()
         else:
             self._adopting = self._new_lock()

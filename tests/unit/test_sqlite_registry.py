@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flask
@@ -23,10 +24,12 @@ from realtime import Realtime, concurrency
 from realtime.config import Config
 from realtime.errors import ConfigError, NotTheServer, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
 from realtime.registry import journal, open_registry, taskfile
+from realtime.registry.backlog import Work
 from realtime.registry.sqlite import SqliteRegistry
 from realtime.task import NewTask, Task, TaskFailure
 from support.clock import Clock, Interrupting
 from support.registries import Told
+from support.remote import wait_until
 
 PATIENCE = 30.0
 LOST = "The job's worker went away and did not come back. Start it again."
@@ -361,6 +364,44 @@ def test_progress_is_written_behind_the_newest_only(registry: SqliteRegistry, pa
     newest = registry.get("a")
     assert newest is not None
     until(lambda: read(path, "SELECT version, current FROM tasks") == [(newest.version, 5000)])
+
+
+def test_what_is_written_behind_leaves_the_disk_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of the time: the longer one write took, the later comes the next; and at once, almost, if more is left."""
+    now = Clock(100.0)
+    monkeypatch.setattr("realtime.registry.journal.time", SimpleNamespace(monotonic=now))
+
+    def pause(waits: int, took: float) -> float:
+        """Seconds until the next one, where so many wait and one takes so long."""
+
+        class File:
+            def write(self, statements: Any, *, durable: bool) -> None:
+                assert not durable
+                now.go(took)
+
+        class Waits:
+            def take(self, most: int) -> list[Work]:
+                return [Work([], lambda stored: None)] * min(most, waits)
+
+        due = journal.Journal(File(), Waits())._write_behind()  # type: ignore[arg-type]
+        return due - now.now
+
+    many, share = journal.MOST, journal.SHARE
+    assert [pause(0, 0.0), pause(1, 0.0)] == pytest.approx([journal.INTERVAL] * 2)
+    assert [pause(1, 1.0), pause(many, 0.001), pause(many, 1.0)] == pytest.approx([1 / share, 0.001 / share, 1 / share])
+
+
+def test_nothing_is_remembered_of_what_has_ended(registry: SqliteRegistry) -> None:
+    """Of no task that ever was: neither that it has moved, nor how much of its output is in the file."""
+    for number in range(5):
+        registry.create(NewTask(f"t{number}", "ada"))
+        registry.append_output(f"t{number}", "output", b"line")
+        wait_until(lambda: registry._backlog.waits(), lambda waits: not waits)
+        registry.update(f"t{number}", "On")
+        registry.complete(f"t{number}", None)
+    assert not registry._backlog._saved
+    assert not registry._backlog.dirty
+    assert not registry._staged
 
 
 def test_nobody_sees_what_is_not_on_disk(registry: SqliteRegistry, gate: Gate) -> None:
