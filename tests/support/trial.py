@@ -22,7 +22,7 @@ from .history import ENDS, History
 from .process import StartServer
 from .remote import PATIENCE, Refused, Remote
 from .store import Store
-from .stores import StoreServer
+from .stores import StoreServer, started
 from .wire import ACCEPTED, CONNECT, Closed, Wire
 
 WRITERS = VIEWERS = 3
@@ -277,9 +277,5 @@ def redis_trial(
     app: str = "unreliable:app", timeout: float = 10.0, **more: Any,
 ) -> Iterator[Trial]:  # fmt: skip
     """A trial on a Redis, which is gone afterwards; ``url`` is where servers find it, if that is not where it is."""
-    store = StoreServer() if store is None else store
-    try:
-        store.start()
+    with started(StoreServer() if store is None else store) as store:
         yield Trial(start_server, f"{url or store.url}?timeout={timeout}", store, seed, app, **more)
-    finally:
-        store.remove()
