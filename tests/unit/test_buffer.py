@@ -222,6 +222,35 @@ def test_another_change_comes_after_what_waits(store: Store) -> None:
     store.buffer.bring("nothing waits for it")
 
 
+def test_an_update_comes_after_what_waits(store: Store) -> None:
+    """Once the store is back it is not held as well: it is stored when it returns, above all that was said before."""
+    write, second, go_on = store.write, threading.Event(), threading.Event()
+    wait_for = store.buffer._changed.wait_for
+
+    def held_up(task_id: str, *args: Any) -> Task:
+        if len(store.written) == 1:
+            second.set()
+            assert go_on.wait(PATIENCE)
+        return write(task_id, *args)
+
+    def waits(*args: Any, **more: Any) -> Any:
+        go_on.set()
+        return wait_for(*args, **more)
+
+    store.write = held_up  # type: ignore[method-assign]
+    store.away = True
+    for text in ("one", "two"):
+        store.update("a", text)
+    store.away = False
+    assert second.wait(PATIENCE)
+    store.buffer._changed.wait_for = waits  # type: ignore[method-assign]
+    third = store.update("a", "three")
+    go_on.set()
+    assert third.message == "three"
+    assert third.version == store.now().version
+    assert [args[0] for args in store.written] == ["one", "two", "three"]
+
+
 def test_many_threads_lose_nothing(store: Store) -> None:
     """While the store goes away and comes back."""
     over = threading.Event()
@@ -338,7 +367,7 @@ def test_an_outage_is_survived_by_updates_and_told_to_all_else() -> None:
 
 def test_an_end_takes_along_what_waits_for_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the next try is far off: what was said before it is stored before it."""
-    monkeypatch.setattr(buffer_module, "PAUSE", PATIENCE)
+    monkeypatch.setattr(buffer_module, "PAUSE", 3600.0)
     server = StoreServer()
     server.start()
     registry = BufferedRedisRegistry(server.url, buffer=5, timeout=10.0)
