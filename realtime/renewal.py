@@ -29,19 +29,21 @@ def renew_viewers(registry: Registry, hub: Hub, concurrency: Concurrency) -> Non
     def outdated() -> list[Viewer]:
         return [viewer for viewer in list(hub.viewers.values()) if is_outdated(viewer, registry)]
 
-    def close_outdated() -> None:
-        for viewer in outdated():
+    def close(viewers: list[Viewer]) -> None:
+        for viewer in viewers:
             try:
-                hub.close_viewer(viewer, "begins anew, since the task store has lost its memory")
+                if viewer.session in hub.viewers:
+                    hub.close_viewer(viewer, "begins anew, since the task store has lost its memory, or was long away")
             except Exception:  # the others are to come anew all the same
                 log.exception("A viewer of a former epoch could not be closed.")
 
     def look(epoch: str | None = None) -> None:
-        found = outdated()
+        # Of the same epoch still are those who have missed too much: what they have is right but for that.
+        found = outdated() if epoch != "" else [each for each in list(hub.viewers.values()) if each.epoch is not None]
         for viewer in found:
             viewer.live = False
         if found:
-            concurrency.spawn(close_outdated, "realtime-renewal")
+            concurrency.spawn(lambda: close(found), "realtime-renewal")
 
     registry.on_epoch = look
     hub.on_sweep.append(look)

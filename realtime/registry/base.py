@@ -122,7 +122,8 @@ class Registry(Kinship):
     #: Where pieces are noted before anybody can read them: who reads one before `on_output` has told of it knows by it
     #: that it is new: task and stream, and from which offset on. Whoever takes a stream out of here reads it then.
     noted_output: dict[tuple[str, str], int] | None = None
-    #: Called with the new epoch after the memory was lost; what viewers have is void. (Not for what never forgets.)
+    #: Called with the new epoch after the memory was lost; what viewers have is void. With "" where it is the same one,
+    #: and more was missed than can be made up for: all have to begin anew. (Not for what never forgets.)
     on_epoch: Callable[[str], None] | None = None
     #: Called when the store is out of reach, with False, and when all is right again, with True.
     on_reachable: Callable[[bool], None] | None = None

@@ -243,6 +243,22 @@ def test_a_gap_is_made_up_for(server: Server, worker: RedisRegistry) -> None:
     }
 
 
+def test_a_gap_that_is_too_long_is_not_made_up_for_alone(
+    server: Server, worker: RedisRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was removed is not known for ever: those who look must begin anew."""
+    worker.create(new("a"))
+    server.open(user_room("ada"))
+    with Gap(server):
+        pass
+    assert server.epochs == []
+    monkeypatch.setattr(feed_module, "LONGEST_GAP", -1.0)
+    with Gap(server):
+        worker.update("a", "On")
+    assert server.epochs == [""]
+    assert server.shown("a") == "On"
+
+
 def test_a_removal_is_made_up_for_though_the_task_was_not_held(server: Server, worker: RedisRegistry) -> None:
     """A page may show an old task that the server does not hold any more: it learns of its removal all the same."""
     worker.create(new("old", groups=("team", "house")))

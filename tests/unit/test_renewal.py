@@ -82,6 +82,19 @@ def test_who_is_of_the_epoch_or_waits_for_a_snapshot_stays(house: Renewed) -> No
     assert waiting.live
 
 
+def test_who_has_missed_too_much_comes_anew(house: Renewed) -> None:
+    """Though the epoch is the same: it comes back with what it has, and is told what is there no more. Who waits for a
+    snapshot has missed nothing.
+    """
+    viewer, (waiting, _) = house.shown(), house.viewer("ada")
+    assert house.registry.on_epoch is not None
+    house.registry.on_epoch("")
+    assert not viewer.live
+    house.run()
+    assert house.closed == [viewer.session]
+    assert waiting.live
+
+
 def test_one_that_cannot_be_closed_keeps_nobody_else(house: Renewed, caplog: pytest.LogCaptureFixture) -> None:
     """The log says so."""
     first, second = house.shown(), house.shown()

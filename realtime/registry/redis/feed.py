@@ -328,7 +328,7 @@ class Feed:
         """Catch up with rooms that are followed from now on; ``since`` when nothing was missed, 0: not at all yet."""
         now = time.time() + self._link.offset
         if since and now - since > LONGEST_GAP:
-            self._tell.epoch(self.mirror.epoch)
+            self._tell.epoch("")
         rooms = [room for room in rooms if room in self._interest]
         self._make_up(rooms, since or now, since or min((self._since[room] for room in rooms), default=now))
         self._whole = now
