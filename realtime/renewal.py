@@ -2,7 +2,9 @@
 
 What a viewer is told is of the epoch of its first snapshot, and nothing of another. So those of a former epoch are told
 nothing more from the moment on in which there is a new one, and are closed; a look about once a second finds whom that
-has passed over, whatever came in between.
+has passed over, whatever came in between. Where the store was out of reach for so long that not all can be told which
+was missed (`on_epoch` with ""), all who have had a snapshot come anew, too: with what they have, and are told what of
+it is there no more.
 """
 
 from __future__ import annotations
