@@ -10,6 +10,7 @@ from bench.client import Report
 from bench.results import Figures, at_least, at_most, nothing
 from bench.scenarios import Bench, Scenario, missing_ends
 from bench.sessions import Load, Session
+from bench.share import share_of_core
 from bench.systems import Order, Setup, System
 from support.stores import StoreServer, started
 
@@ -17,6 +18,8 @@ from support.stores import StoreServer, started
 CHANGES = 1_000.0
 #: Viewers, their tasks, and changes a second of each task, as often as a flush tells it (W2).
 MANY, FEW, EACH = 8_000, 20, 20.0
+#: Of a core, what each server process has (W2): two are to leave enough for who publishes, the store and who reads.
+SHARE = 0.4
 #: Viewers in a room of their own in which nothing happens (W3).
 ROOMS = 10_000
 
@@ -59,14 +62,18 @@ def elsewhere(kind: str) -> Callable[[Bench, System], Figures]:
 
 
 def several(bench: Bench, system: System) -> Figures:
-    """What one server process pushes, and what two do. Both cores are theirs, but for who publishes and who reads."""
+    """What one server process pushes, and what two do, each with the same share of a core."""
     figures: Figures = {"missing": 0.0}
     viewers = MANY * bench.sizes.viewers // 1_000
     for workers in (1, 2):
         with _store("redis") as (_, settings):
             setup, load = Setup(FEW, settings=settings, workers=workers), Load(viewers, FEW, inflight=256)
-            with Session(system, setup, load, pin=False) as session:
+            with (
+                Session(system, setup, load, pin=False) as session,
+                share_of_core(session.server.pids, SHARE) as shared,
+            ):
                 report = _from_elsewhere(session, system, FEW * EACH, bench)
+        figures["share"] = SHARE if shared else 1.0
         figures[f"pushes_{workers}"] = report["per_second"]
         figures[f"cpu_us_{workers}"] = report["cpu_s"] / max(report["messages"], 1) * 1e6
         figures["missing"] += missing_ends(viewers, report)
@@ -108,10 +115,11 @@ SCENARIOS = (
     _on_screen("W1v", "Valkey", "valkey"),
     Scenario(
         "W2",
-        "4,000 viewers of 20 tasks, 20 changes/s of each: two server processes beside one",
+        "8,000 viewers of 20 tasks, 20 changes/s of each: two server processes beside one, each with as much of a core",
         (),
         several,
         (
+            ("share", "{:.1f} of a core each"),
             ("pushes_1", "one {} pushes/s"),
             ("cpu_us_1", "{:.1f} µs CPU each"),
             ("pushes_2", "two {} pushes/s"),
