@@ -13,22 +13,32 @@ from realtime.registry.base import Registry
 from realtime.task import NewTask, Task, TaskFailure
 
 Create = Callable[..., Task]
+Make = Callable[..., tuple[Task, bool]]
 
 BROKEN = TaskFailure(None, "It broke.", "broken")
+
+
+def create_next(registry: Registry, instead: Callable[..., tuple[Task, bool]]) -> None:
+    """Have the next creation made by ``instead``, which is given the way it would have been made."""
+    make = registry.create
+
+    def once(new: NewTask, **more: Any) -> tuple[Task, bool]:
+        registry.create = make  # type: ignore[method-assign]
+        return instead(make, new, **more)
+
+    registry.create = once  # type: ignore[method-assign]
 
 
 def test_an_id_that_is_taken_in_between_is_no_retry(registry: Registry, create: Create) -> None:
     """Another task comes between the claim and what it is for: it does not become the next attempt."""
     create("a")
     registry.fail("a", BROKEN)
-    make = registry.create
 
-    def too_late(new: NewTask, **more: Any) -> tuple[Task, bool]:
-        registry.create = make  # type: ignore[method-assign]
+    def too_late(make: Make, new: NewTask, **more: Any) -> tuple[Task, bool]:
         make(NewTask(new.task_id, "bob"))
         return make(new, **more)
 
-    registry.create = too_late  # type: ignore[method-assign]
+    create_next(registry, too_late)
     with pytest.raises(TaskExists):
         registry.retry("a", "b")
     assert (registry.get("a") or pytest.fail("gone")).retried_by is None
@@ -39,13 +49,11 @@ def test_a_retry_that_is_refused_leaves_the_task_free(registry: Registry, create
     """Its parent, say, has no room for it any more."""
     create("a")
     registry.fail("a", BROKEN)
-    make = registry.create
 
-    def refuse(new: NewTask, **more: Any) -> tuple[Task, bool]:
-        registry.create = make  # type: ignore[method-assign]
+    def refuse(make: Make, new: NewTask, **more: Any) -> tuple[Task, bool]:
         raise LimitReached("no room")
 
-    registry.create = refuse  # type: ignore[method-assign]
+    create_next(registry, refuse)
     with pytest.raises(LimitReached):
         registry.retry("a", "b")
     assert (registry.get("a") or pytest.fail("gone")).retried_by is None
