@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import signal
+import threading
 from collections.abc import Iterator
 from functools import partial
 
@@ -167,6 +168,38 @@ def test_a_task_is_left_when_it_has_ended(server: Server, worker: RedisRegistry)
     assert subscribers(shared_cluster(), channels["kept"]) == 1
     removed = [worker.remove(task_id) for task_id in channels]
     server.wait_until(lambda: server.removed == removed)
+
+
+def test_a_task_that_comes_as_its_room_is_left_is_not_followed(
+    server: Server, worker: RedisRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room says that a task is about to come; before the server has read that, its last viewer has gone."""
+    monkeypatch.setattr(feed, "_LINGER", 0.0)
+    busy, go_on = threading.Event(), threading.Event()
+    met: set[str] = set()
+    meet = server.feed._meet
+
+    def note(rooms: list[str], since: float) -> None:
+        meet(rooms, since)
+        met.update(rooms)
+
+    def hold_up(task: Task, created: bool) -> None:
+        busy.set()
+        assert go_on.wait(20)
+
+    server.open(user_room("ada"))
+    server.on_change = hold_up
+    monkeypatch.setattr(server.feed, "_meet", note)
+    worker.create(new("first"))
+    assert busy.wait(20)
+    server.unwatch(user_room("ada"))
+    ids = list(on_each_node(shared_cluster(), worker).values())
+    channels = [worker._link.keys.channel(task_room(task_id)) for task_id in ids]
+    for task_id in ids:
+        worker.create(new(task_id))
+    go_on.set()
+    wait_for(lambda: met.issuperset(map(task_room, ids)))
+    wait_for(lambda: [subscribers(shared_cluster(), channel) for channel in channels] == [0] * 3)
 
 
 def test_what_was_there_before_a_room_is_watched_is_read_and_followed(server: Server, worker: RedisRegistry) -> None:

@@ -65,11 +65,15 @@ class Mirror:
         for room in rooms:
             self.rooms.setdefault(room, set())
 
+    def follows(self, task: Task) -> bool:
+        """Whether a task is in a room that is followed."""
+        return any(room in self.rooms for room in rooms_of(task))
+
     def leave(self, room: str) -> None:
         """Forget a room, and what is in no other."""
         for task_id in self.rooms.pop(room, ()):
             task = self._tasks.get(task_id)
-            if task is not None and not any(other in self.rooms for other in rooms_of(task)):
+            if task is not None and not self.follows(task):
                 self._drop(task)
 
     def reset(self, epoch: str) -> None:

@@ -20,7 +20,7 @@ from .feed import Feed
 
 #: Seconds that a task is waited for that was about to come.
 _AWAITED: Final = 60.0
-#: The same where one of its id has ended.
+#: The same where one of its id has ended, or is in no room that is followed.
 _BRIEF: Final = 2.0
 _TASK: Final = task_room("")
 
@@ -92,8 +92,15 @@ class ShardedFeed(Feed):
         if before is None and self._comes(task.task_id):
             return
         super()._take(task, created, before)
-        if not task.finished and self.mirror.held(task.task_id) is not None:
+        if self.mirror.held(task.task_id) is None and not self.mirror.follows(task):
+            self._lapse(task_room(task.task_id))  # its rooms were left since it was said to come
+        elif not task.finished and self.mirror.held(task.task_id) is not None:
             self._imply(task_room(task.task_id), 0.0)
+
+    def _lapse(self, room: str) -> None:
+        """Wait for what is in a room only briefly, if it is followed for other rooms: it may be none of theirs."""
+        if room in self._implied:
+            self._implied[room] = min(time.monotonic() + _BRIEF, self._implied[room])
 
     def _remove(self, removed: Removed) -> None:
         # It is told by the task's channel and by those of its rooms.
@@ -106,11 +113,10 @@ class ShardedFeed(Feed):
         implied = [room for room in rooms if room in self._implied]
         if implied:
             self._make_up(implied, time.time() + self._link.offset, 0.0, told_output=0)
-            brief = time.monotonic() + _BRIEF
             for room in implied:
                 held = self.mirror.held(room.removeprefix(_TASK))
                 if held is not None and held.finished:
-                    self._implied[room] = min(brief, self._implied[room])
+                    self._lapse(room)
 
     def _has_output(self, task: Task) -> bool:
         # What is written before its channel is followed is told then, which takes to know what was there before.
