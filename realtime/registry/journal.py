@@ -4,6 +4,9 @@ Two kinds of changes. An `Entry` is durable: it is on disk before it counts, and
 that has come while the disk was busy with the last ones is written together, so that any number of threads share one
 ``fsync``. What is in the `Backlog` is written behind: about `INTERVAL` seconds later, and again if that fails.
 
+A disk that refused a change is tried every `RETRY` seconds, or nobody would know that there is room again: who asks
+whether the store can be written may keep all changes away as long as it cannot.
+
 The thread is a native one whatever the process has patched, waits for native locks only, and writes no log: a handler
 may be green. What it could not write is told by `Journal.problem`.
 """
@@ -27,12 +30,14 @@ from .taskfile import Statement, TaskFile
 
 #: Seconds that progress may wait, and output.
 INTERVAL: Final = 0.2
-#: Seconds until what could not be written behind is tried again.
+#: Seconds until what could not be written behind is tried again, and whether there is room.
 RETRY: Final = 1.0
 #: Of the time, at most this part goes into what is written behind.
 SHARE: Final = 0.2
 #: Durable changes in one transaction, and tasks in one that is written behind: it holds up the next durable one.
 MOST: Final = 256
+#: Bytes that a disk must have room for once it was full: no less than one change may need.
+ROOM: Final = 1024 * 1024
 #: Seconds that closing waits for the disk.
 LAST_WRITES: Final = 10.0
 
@@ -86,6 +91,9 @@ class Journal:
         self._end = NativeEvent(native_lock())
         #: Why the last attempt to write behind has failed; None once one succeeds.
         self.problem: Exception | None = None
+        #: Why the disk has refused the last durable change; None once it takes one, or has room for one again.
+        self._refused: Exception | None = None
+        self._try_at = 0.0
         self._ident = 0
         self._pid = os.getpid()
 
@@ -108,10 +116,10 @@ class Journal:
             self._refuse_all()
 
     def check(self) -> None:
-        """Raise `RegistryUnavailable` if the disk has refused what was written behind last."""
-        problem = self.problem
-        if problem is not None and _is_of_the_disk(problem):
-            raise RegistryUnavailable("The file of tasks cannot be written now.") from problem
+        """Raise `RegistryUnavailable` if the disk has refused the last durable change, or what was written behind."""
+        for problem in self._refused, self.problem:
+            if problem is not None and _is_of_the_disk(problem):
+                raise RegistryUnavailable("The file of tasks cannot be written now.") from problem
 
     def end(self) -> None:
         """Write what is left, and let go of the file. Waits for nothing."""
@@ -151,7 +159,7 @@ class Journal:
     def _wait(self, due: float) -> float:
         """Wait until there is something to do; returns when what waits behind is due."""
         event = self._event
-        if not (self._queue or self._closing or self._backlog.waits()):
+        if not (self._queue or self._closing or self._backlog.waits() or self._in_trouble()):
             self.asleep = True  # before another look: who comes after it wakes us
             if not (self._queue or self._closing or self._backlog.waits()):
                 event.wait()
@@ -168,12 +176,16 @@ class Journal:
             self._file.write((each for entry in entries for each in entry.statements), durable=True)
         except Exception as error:
             if len(entries) == 1 or _is_of_the_disk(error):
+                if _is_of_the_disk(error):
+                    self._refused = error
+                    self._try_at = time.monotonic() + RETRY
                 for entry in entries:
                     entry.finish(error)
             else:  # one of them is at fault, and it is not for the others to suffer
                 for entry in entries:
                     self._write([entry])
         else:
+            self._refused = None
             for entry in entries:
                 entry.finish(None)
 
@@ -181,6 +193,8 @@ class Journal:
         """Write a part of what waits; returns when the next one is due."""
         began = time.monotonic()
         works = self._backlog.take(MOST)
+        if (self._refused is not None or not works) and began >= self._try_at and not self._closing:
+            self._try_room()
         if not works:
             return began + INTERVAL
         try:
@@ -200,6 +214,20 @@ class Journal:
         took = now - began
         # More is left: go on once others have had their turn.
         return now + took / SHARE if len(works) == MOST else max(began + INTERVAL, now + took / SHARE)
+
+    def _in_trouble(self) -> bool:
+        return self._refused is not None or self.problem is not None
+
+    def _try_room(self) -> None:
+        """Find out whether the disk takes changes again. What was in the way of progress that has left is over, too."""
+        if not self._in_trouble():
+            return
+        try:
+            self._file.try_room(ROOM)
+        except Exception:
+            self._try_at = time.monotonic() + RETRY
+        else:
+            self._refused = self.problem = None
 
     def _write_each(self, works: list[Work]) -> None:
         """One of them is at fault: it is left out, or nothing would ever be written again."""

@@ -251,6 +251,14 @@ class TaskFile:
             self._durable = durable
         self._transact(statements)
 
+    def try_room(self, size: int) -> None:
+        """Write so many bytes and take them out again; raises as `write` does if there is no room for them.
+
+        (They belong to no task. Should the process end in between, they are taken out with the next opening.)
+        """
+        self.write([("INSERT OR REPLACE INTO output VALUES (-1, '', 0, zeroblob(?))", (size,))], durable=True)
+        self.write([("DELETE FROM output WHERE ord = -1", ())], durable=True)
+
     def _transact(self, statements: Iterable[Statement]) -> None:
         execute = self._database.execute
         execute("BEGIN IMMEDIATE")

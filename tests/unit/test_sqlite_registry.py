@@ -541,6 +541,78 @@ def test_progress_goes_on_without_the_disk(
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ["database or disk is full", ""]
 
 
+def is_ready(registry: SqliteRegistry) -> bool:
+    with contextlib.suppress(RegistryUnavailable):
+        registry.check()
+        return True
+    return False
+
+
+def test_a_full_disk_is_said_until_it_has_room(
+    registry: SqliteRegistry, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a change was refused the file cannot be written, whatever small things still fit into it; nobody has to
+    make a change to find out that it can be written again."""
+    monkeypatch.setattr(journal, "RETRY", 0.05)
+    registry.create(NewTask("a", "ada"))
+    tries: list[int] = []
+    try_room = registry._file.try_room
+
+    def noted(size: int) -> None:
+        tries.append(size)
+        try_room(size)
+
+    monkeypatch.setattr(registry._file, "try_room", noted)
+    database = registry._file._database
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    assert is_ready(registry)
+    with pytest.raises(RegistryUnavailable, match="database or disk is full"):
+        registry.create(NewTask("big", "ada", metadata=b'{"text": "%s"}' % (b"x" * 16_000)))
+    assert not is_ready(registry)
+    registry.update("a", "Small")
+    until(lambda: read(path, "SELECT message FROM tasks") == [("Small",)])
+    until(lambda: len(tries) > 2)
+    assert not is_ready(registry)
+    database.execute(f"PRAGMA max_page_count = {2**30}")
+    until(lambda: is_ready(registry))
+    assert read(path, "SELECT count(*) FROM output") == [(0,)]
+    until(lambda: registry._journal.asleep)
+
+
+def test_a_change_that_is_stored_says_that_there_is_room(
+    registry: SqliteRegistry, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, before the disk is tried."""
+    monkeypatch.setattr(journal, "RETRY", 1e6)
+    gate.shut = False
+    gate.error = sqlite3.OperationalError("database or disk is full")
+    with pytest.raises(RegistryUnavailable):
+        registry.create(NewTask("b", "ada"))
+    assert not is_ready(registry)
+    gate.error = None
+    registry.create(NewTask("b", "ada"))
+    assert is_ready(registry)
+
+
+def test_a_change_that_no_disk_would_take_says_nothing_of_it(registry: SqliteRegistry) -> None:
+    """It is at fault itself."""
+    with pytest.raises(RegistryUnavailable):
+        registry.create(NewTask("bad", "ada", attempt=2**70))
+    assert is_ready(registry)
+
+
+def test_progress_that_has_left_is_not_waited_for(registry: SqliteRegistry, gate: Gate) -> None:
+    """It could not be written, and then its task has ended: that is over when the disk has room."""
+    gate.shut = False
+    gate.error = sqlite3.OperationalError("database or disk is full")
+    registry.update("a", "On", current=4)
+    until(lambda: registry._journal.problem)
+    gate.error = None
+    registry.complete("a", None)
+    until(lambda: is_ready(registry))
+
+
 def test_one_bad_value_is_one_failure(registry: SqliteRegistry, gate: Gate) -> None:
     """What SQLite cannot take fails its own change, and none that are written with it."""
     first = beside(lambda: registry.create(NewTask("first", "ada")))
