@@ -8,14 +8,15 @@ may share one environment; under other servers, set them for the workers only.
 from __future__ import annotations
 
 import os
-import threading
 
 from ..concurrency import server_mode
 from .client import Client
 
-_reading = threading.Lock()
-_is_read = False
-_client: Client | None = None
+#: What was found, under its one key, once it has been looked for. There is no lock: a finalizer may ask in the middle
+#: of a look, and a fork may come there, whose child would wait for ever for a thread that it has not. Of several that
+#: look at once the first one's client counts; that of another was never used, and has opened nothing.
+_found: dict[str, Client | None] = {}
+_CLIENT = "client"
 
 
 def is_set() -> bool:
@@ -25,24 +26,14 @@ def is_set() -> bool:
 
 def client() -> Client | None:
     """The client of this process, None if it is not a worker. Raises `ConfigError`."""
-    if not _is_read:
-        _read()
-    return _client
-
-
-def _read() -> None:
-    global _client, _is_read
-    with _reading:
-        if not _is_read:
-            if is_set():
-                _client = Client()
-            _is_read = True
+    try:
+        return _found[_CLIENT]
+    except KeyError:
+        return _found.setdefault(_CLIENT, Client() if is_set() else None)
 
 
 def forget() -> None:
     """Read the variables again at the next call; the client of before is closed."""
-    global _client, _is_read
-    with _reading:
-        former, _client, _is_read = _client, None, False
+    former = _found.pop(_CLIENT, None)
     if former is not None:
         former.close()

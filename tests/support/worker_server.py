@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import socketserver
 import threading
 import time
 from collections import deque
@@ -109,10 +110,15 @@ class WorkerServer:
 
     # For the handler.
 
-    def opened(self, connection: socket.socket) -> None:
+    def opened(self, connection: socket.socket, server: socketserver.BaseServer) -> None:
         with self._lock:
             self.connections += 1
-            self._open.append(connection)
+            if server is self._server:
+                self._open.append(connection)
+                return
+        # It was accepted, and before this thread had its turn the server went away: with all connections.
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
     def answer(self, method: str, path: str, headers: dict[str, str], data: bytes) -> tuple[int, bytes]:
         body = json.loads(data) if data else None
@@ -214,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server_of.opened(self.connection)
+        self.server_of.opened(self.connection, self.server)
 
     def handle_one_request(self) -> None:
         with contextlib.suppress(OSError):

@@ -790,6 +790,60 @@ def test_without_an_address_the_functions_are_the_apps(monkeypatch: pytest.Monke
     environment.forget()
 
 
+FORK_IN_A_LOOK = """
+import os, signal, sys, threading
+from realtime.client import environment
+
+class Client:
+    def __init__(self):
+        if threading.current_thread() is not threading.main_thread():
+            looking.set()
+            go_on.wait()
+
+looking, go_on = threading.Event(), threading.Event()
+environment.Client = Client
+found = []
+thread = threading.Thread(target=lambda: found.append(environment.client()))
+thread.start()
+looking.wait()
+pid = os.fork()
+if not pid:
+    mine = environment.client()
+    os._exit(0 if isinstance(mine, Client) and environment.client() is mine else 1)
+signal.signal(signal.SIGALRM, lambda *_: os.kill(pid, signal.SIGKILL))
+signal.alarm(20)
+print("child:", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+signal.alarm(0)
+mine = environment.client()
+go_on.set()
+thread.join()
+print("one for all:", found == [mine], environment.client() is mine)
+"""
+
+
+def test_a_worker_may_fork_while_another_thread_makes_the_first_client() -> None:
+    """The child has no such thread, and makes its own; of the parent's threads the first one's is everybody's."""
+    done = run(FORK_IN_A_LOOK, REALTIME_URL="http://127.0.0.1:1", REALTIME_KEY=KEY)
+    assert (done.stdout, done.stderr) == ("child: 0\none for all: True True\n", "")
+
+
+def test_a_finalizer_may_ask_while_the_first_client_is_made(
+    worker: WorkerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The garbage collector runs it in the middle, on the same thread; both are given the one client."""
+    asked: list[Client | None] = []
+
+    def make() -> Client:
+        monkeypatch.setattr(environment, "Client", Client)
+        asked.append(environment.client())
+        return Client()
+
+    monkeypatch.setattr(environment, "Client", make)
+    made = environment.client()
+    assert made is not None
+    assert asked == [made]
+
+
 def test_a_task_that_is_not_here_may_live_in_another_process() -> None:
     """The message says so, and what to do."""
     app = flask.Flask("lone")
