@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 import redis
-from redis.exceptions import AskError, NoScriptError, RedisClusterException, TryAgainError
+from redis.exceptions import AskError, MovedError, NoScriptError, RedisClusterException, TryAgainError
 
 from .address import Address, read_address
 from .link import Link, greeted, own_connection, unavailable
@@ -138,6 +138,12 @@ class ClusterLink(Link):
 
     def learn(self) -> None:
         self.attempt(lambda: self.client.nodes_manager.initialize())
+
+    def heed(self, error: MovedError) -> None:
+        if error.host:
+            self.client.nodes_manager.move_slot(error)
+        else:  # who tells no addresses means its own
+            self.learn()
 
     def connection(self, server: str) -> Any:
         node = self.client.get_node(node_name=server)

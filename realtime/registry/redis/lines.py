@@ -25,6 +25,14 @@ _BATCH: Final = 1000
 _MAX_MOVES: Final = 20
 
 
+class _Leave(frozenset[str]):
+    """Channels that are to be left, among what a server was told."""
+
+
+#: A question for a sign of life, among what a server was told.
+_ASK: Final = None
+
+
 class Line:
     """One connection. ``timeout`` in seconds: without a sign of life for as long, it is given up."""
 
@@ -37,8 +45,12 @@ class Line:
         self._asked: deque[tuple[float, float]] = deque()
         #: By the store's clock: up to when everything is here. 0: not known.
         self.whole = 0.0
-        #: The channels that the server was told to follow and has not confirmed, in this order.
-        self.awaited: deque[str] = deque()
+        #: What the server was told and has not answered, in this order: channels to follow, and others to leave. As a
+        #: slot moves it says of each channel in it that it is left, asked or not; afterwards, that another server has
+        #: it, whatever it is asked. So a question comes after what is to be left: only its answer tells these apart.
+        self._told: deque[str | _Leave | None] = deque()
+        #: Answers that name the server that has a slot now; for who reads them.
+        self.moved: list[MovedError] = []
 
     def connect(self) -> Any:
         """Make the connection. Returns what to select on."""
@@ -47,11 +59,19 @@ class Line:
 
     def follow(self, channels: Iterable[str]) -> None:
         """Ask to be told what comes by these channels."""
-        self.awaited.extend(self._send(f"{self._verb}SUBSCRIBE", channels))
+        self._told.extend(self._send(f"{self._verb}SUBSCRIBE", channels))
 
-    def leave(self, channels: Iterable[str]) -> None:
-        """Ask not to be told any more."""
-        self._send(f"{self._verb}UNSUBSCRIBE", channels)
+    def leave(self, channels: Iterable[str], wall: float) -> None:
+        """Ask not to be told any more; ``wall`` is the store's time."""
+        names = self._send(f"{self._verb}UNSUBSCRIBE", channels)
+        if self._verb:
+            self._told.append(_Leave(names))
+            self.ask(wall)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether there are channels that are not followed yet."""
+        return any(isinstance(told, str) for told in self._told)
 
     def _send(self, verb: str, channels: Iterable[str]) -> list[str]:
         # In a cluster one command is for channels of one slot. Each is answered alone in any case.
@@ -66,6 +86,7 @@ class Line:
         """Ask for a sign of life; ``wall`` is the store's time. Raises redis-py's TimeoutError if none comes."""
         self._asked.append((time.monotonic(), wall))
         self._connection.send_command("PING", check_health=False)
+        self._told.append(_ASK)
         self.check()
 
     def check(self) -> None:
@@ -85,8 +106,11 @@ class Line:
             self._heard = time.monotonic()
             try:
                 answer = self._connection.read_response(timeout=self._timeout)
-            except MovedError:
-                closed.append(self.awaited.popleft())
+            except MovedError as error:
+                if isinstance(channel := self._told[0], str):
+                    self._told.popleft()
+                    closed.append(channel)
+                    self.moved.append(error)
                 continue
             # As long as it follows no room, a PING is answered as any command is: with the one word.
             kind, *rest = answer if isinstance(answer, list) else [answer.lower()]
@@ -94,12 +118,20 @@ class Line:
                 news.append(rest[1])
             elif kind in (b"subscribe", b"ssubscribe"):
                 opened.append(rest[0].decode())
-                self.awaited.popleft()
+                self._answered(opened[-1])
             elif kind == b"sunsubscribe":  # its slot has moved, unless it was asked for
-                closed.append(rest[0].decode())
+                channel, told = rest[0].decode(), self._told[0] if self._told else _ASK
+                if not (isinstance(told, _Leave) and channel in told):
+                    closed.append(channel)
             elif kind == b"pong" and self._asked:
+                self._answered(_ASK)
                 self.whole = self._asked.popleft()[1]
         return news, opened, closed, True
+
+    def _answered(self, told: str | None) -> None:
+        """This was answered, and so is all that there was to leave before."""
+        while self._told.popleft() != told:
+            pass
 
     def close(self) -> None:
         """Never raises."""
@@ -147,10 +179,13 @@ class Lines:
 
     def leave(self, rooms: Iterable[str]) -> None:
         """Do not follow these rooms any more."""
+        found: dict[str, list[str]] = {}
         for room in rooms:
             home = self._homes.pop(room, None)
             if home in self._lines:
-                self._lines[home].leave([self._link.keys.channel(room)])
+                found.setdefault(home, []).append(self._link.keys.channel(room))
+        for home, channels in found.items():
+            self._lines[home].leave(channels, self._wall())
 
     @property
     def awaited(self) -> bool:
@@ -166,6 +201,7 @@ class Lines:
         """Read the news that have come, but not for ever. Returns rooms that are followed from now on."""
         found: list[str] = []
         lost: list[str] = []
+        moved: list[MovedError] = []
         self._busy = False
         for name, line in self._lines.items():
             news, opened, closed, more = line.hear(_BATCH)
@@ -174,8 +210,13 @@ class Lines:
                 read(data)
             found += map(self._link.keys.room, opened)
             lost += [room for room in map(self._link.keys.room, closed) if self._homes.get(room) == name]
+            moved += line.moved
+            line.moved.clear()
         if lost:
-            self._link.learn()
+            if len(moved) < len(lost):  # some servers say where it is, others only that it is not there any more
+                self._link.learn()
+            for error in moved:  # last: who was asked may not have heard of it yet
+                self._link.heed(error)
             self._move(lost)
         elif not self.awaited:
             self._moves = 0
@@ -183,9 +224,8 @@ class Lines:
 
     def ask(self) -> None:
         """Ask each server for a sign of life."""
-        wall = time.time() + self._link.offset
         for line in self._lines.values():
-            line.ask(wall)
+            line.ask(self._wall())
 
     def check(self) -> None:
         """Give up if a server gives none."""
@@ -202,6 +242,10 @@ class Lines:
         self._selector.close()
         for line in self._lines.values():
             line.close()
+
+    def _wall(self) -> float:
+        """The store's time."""
+        return time.time() + self._link.offset
 
     def _move(self, rooms: list[str]) -> None:
         """Follow rooms anew, where they are now."""

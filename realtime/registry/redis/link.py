@@ -140,6 +140,9 @@ class Link:
     def learn(self) -> None:
         """Find out anew which servers there are. Raises `RegistryUnavailable`."""
 
+    def heed(self, error: redis.exceptions.MovedError) -> None:
+        """A server has said which other one has a slot now."""
+
     def connection(self, server: str) -> Any:
         """A connection of one's own to a server, not made yet."""
         return own_connection(self.client)
