@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from .errors import ConfigError
+from .errors import ConfigError, SeveralProcesses
 
 log = logging.getLogger("realtime")
 
@@ -241,7 +241,9 @@ def refuse_polling(start_response: Callable[..., Any]) -> list[bytes]:
         "Let WebSockets through your proxy, serve with one worker, or run the servers behind a proxy with sticky "
         "sessions."
     )
-    body = json.dumps({"code": 3, "message": message}).encode()
+    # As Engine.IO says it, and as we do.
+    refusal = {"code": 3, "message": message, "error": {"code": SeveralProcesses.code, "message": message}}
+    body = json.dumps(refusal).encode()
     start_response("400 BAD REQUEST", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
 

@@ -15,6 +15,7 @@
 import { Backoff } from "./backoff.js";
 import { RealtimeError } from "./errors.js";
 import { COMMANDS, EVENTS } from "./protocol.js";
+import { isFinal, isOfTicket, reasonOf } from "./refusal.js";
 import { Requests, isPassing } from "./requests.js";
 
 /** @typedef {import("./environment.js").Environment} Environment */
@@ -39,9 +40,6 @@ const CUT_TRY_TIME = 300;
 /** A connection that lived less long than this goes on with the backoff where it was. */
 const STEADY_TIME = 10_000;
 const RESYNC_INTERVAL = 1_000;
-
-const TICKET_CODES = new Set(["ticket_invalid", "ticket_expired"]);
-const DENYING_CODES = new Set([...TICKET_CODES, "unauthenticated", "origin_not_allowed", "not_served"]);
 
 const STALE = Object.freeze({ code: "unavailable", message: "The server cannot reach its task store." });
 const CUT = Object.freeze({ code: "cut", message: "The connection was cut on purpose." });
@@ -261,13 +259,11 @@ export class Connection {
       if (event !== EVENTS.SERVER_STATE) hear(event, (payload) => this.#hooks.event(event, payload));
   }
 
-  /** @param {Error & {data?: {code?: string, message?: string}}} error */
+  /** @param {Error} error */
   #refused(error) {
-    const notServed = error.message === "Invalid namespace" && !error.data?.code;
-    const code = notServed ? "not_served" : (error.data?.code ?? "network");
-    const reason = { code, message: error.data?.message ?? error.message };
-    if (!DENYING_CODES.has(code)) return this.#fail(reason);
-    if (TICKET_CODES.has(code) && this.ticketIsFunction && !this.#ticketRenewed) {
+    const reason = reasonOf(error);
+    if (!isFinal(reason.code)) return this.#fail(reason);
+    if (isOfTicket(reason.code) && this.ticketIsFunction && !this.#ticketRenewed) {
       this.#ticketRenewed = true;
       return this.#begin();
     }

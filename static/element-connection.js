@@ -1,6 +1,7 @@
 // <realtime-connection>: whether this page hears of anything, in a word; and when it does not, why and what to do.
 import { span } from "./format.js";
 import { ClientElement, make, setAttribute, setText } from "./element-base.js";
+import { isOfServer } from "./refusal.js";
 import { connectionSheets } from "./sheets.js";
 import { safeUrl } from "./task-view.js";
 import { everySecond } from "./ticker.js";
@@ -106,6 +107,8 @@ export class RealtimeConnection extends ClientElement {
     const shows = this.getAttribute("show");
     const refused = state === "denied" && REFUSALS.has(reason?.code ?? "");
     const face = refused ? "refused" : state;
+    // In the server's own words, for whoever runs the page.
+    const told = refused || (state === "offline" && isOfServer(reason)) ? (reason?.message ?? "") : null;
 
     this.#state.hidden = shows === "banner";
     setAttribute(this.#state, "data-state", state);
@@ -117,7 +120,7 @@ export class RealtimeConnection extends ClientElement {
     this.#banner.hidden = shows === "state" || !(away || focused);
     setAttribute(this.#banner, "data-state", state);
     setText(this.#strong, away ? words.say(`banner.${face}`) : state === "live" ? words.say("banner.back") : words.say("connection.connecting"));
-    setText(this.#text, !away ? "" : refused ? (reason?.message ?? "") : words.say(`banner.${face}.more`));
+    setText(this.#text, !away ? "" : (told ?? words.say(`banner.${face}.more`)));
     setText(this.#next, state === "offline" ? this.#nextTry(retryAt) : "");
     this.#retry.hidden = !(state === "offline" || focused);
     setText(this.#retry, words.say("banner.retry"));

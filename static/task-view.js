@@ -187,7 +187,7 @@ function ended(view, task, now, at) {
   }
   const end = task.completed_at ?? task.updated_at;
   const time = format.timeOfDay(words, Date.parse(end), now);
-  const shown = task.status === "failed" ? words.say("time.after", { clock: time, time: format.span(words, took) }) : time;
+  const shown = task.status === "failed" ? words.say("time.after", { clock: time, time: format.lasted(words, took) }) : time;
   view.time = stamp(shown, end, words);
 }
 
@@ -290,7 +290,7 @@ function cancelledWords(task, took, words) {
   if (!task.started_at) return words.say("words.cancelled.before");
   const { percent } = task.progress;
   return percent === null
-    ? words.say("words.cancelled.after", { time: format.span(words, took) })
+    ? words.say("words.cancelled.after", { time: format.lasted(words, took) })
     : words.say("words.cancelled.at", { percent: format.percent(words, percent) });
 }
 

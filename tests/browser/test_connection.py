@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from browser.stage import Stage
+from support import remote
+from support.process import StartServer
 
 CONNECTION = "<realtime-connection sign-in-href='/login'></realtime-connection>"
+
+PATIENCE = 60_000  # milliseconds, where a real server and a real connection are in it
 
 
 def state(stage: Stage) -> str:
@@ -122,6 +127,42 @@ def test_a_refused_page_says_why(stage: Stage, code: str) -> None:
     stage.run("([code, html]) => { fake().mode = code; document.body.innerHTML = html; }", [code, CONNECTION])
     stage.advance(300)
     assert (state(stage), banner(stage)) == ("Refused", f"Not allowed here. The server says: {code}.")
+
+
+def test_a_server_that_says_why_is_quoted_while_it_is_tried_again(stage: Stage) -> None:
+    """What would have to be mended there: without its words the page would only say that it is not connected."""
+    stage.open()
+    stage.run("(html) => { fake().mode = 'multiprocess'; document.body.innerHTML = html; }", CONNECTION)
+    stage.advance(300)
+    said = banner(stage)
+    assert state(stage) == "Not connected"
+    assert said is not None
+    assert said.startswith("Connection lost. The server says: multiprocess. ")
+    stage.run("() => { fake().mode = 'up'; }")
+    stage.advance(40_000)
+    assert (state(stage), banner(stage)) == ("Live", None)
+
+
+def test_several_processes_of_gunicorn_are_named(server_process: StartServer, page: Page) -> None:
+    """With tasks in memory each has its own. The page says so, and what to do about it, as the log does."""
+    command = [
+        "python", "-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--no-control-socket", "--workers", "2",
+        "--threads", "4", "support.apps.plain:app",
+    ]  # fmt: skip
+    # gunicorn leaves the socket of a WebSocket that has ended to the garbage collector.
+    app = remote.start(server_process, command, {"PYTHONWARNINGS": "default,ignore:unclosed <socket:ResourceWarning"})
+    page.goto(app.url)
+    page.evaluate(
+        """async () => {
+          const { connect } = await import('/realtime/static/realtime.js');
+          await import('/realtime/static/elements.js');
+          connect();
+          document.body.append(document.createElement('realtime-connection'));
+        }"""
+    )
+    shown = page.locator("realtime-connection [part=banner]")
+    expect(shown).to_contain_text("memory:// holds the tasks of one process only.", timeout=PATIENCE)
+    expect(shown).to_contain_text("set REALTIME_REGISTRY to redis://.")
 
 
 def test_a_closed_client_says_so(stage: Stage) -> None:

@@ -73,6 +73,7 @@ def test_long_polling_is_refused_with_the_cure(server_process: StartServer) -> N
         status, body = server.request("GET", f"/socket.io/?{query}")
         assert (status, json.loads(body)["code"]) == (400, 3)
         assert "sticky sessions" in json.loads(body)["message"]
+        assert json.loads(body)["error"] == {"code": "multiprocess", "message": json.loads(body)["message"]}
 
 
 @pytest.mark.parametrize("registry", ["memory://", "sqlite:///tasks.db"])

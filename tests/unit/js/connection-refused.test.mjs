@@ -40,7 +40,21 @@ test("A server that does not serve the namespace denies with the code not_served
   assert.equal(world.rt.state.reason.code, "not_served");
 });
 
-for (const code of ["limit", "server_stopping", "unavailable", "internal"]) {
+test("A long poll that is refused by its answer tells the server's reason, and what others answer is none of it", async () => {
+  const world = makeWorld();
+  await settle();
+  const said = { code: "multiprocess", message: "Several workers share this port." };
+  const answers = [JSON.stringify({ code: 3, message: "m", error: said }), "<h1>502</h1>", '"Invalid session"', "", '{"error": {"code": 1}}', '{"error": null}', undefined];
+  for (const responseText of answers) {
+    world.socket.fire("connect_error", Object.assign(new Error("xhr poll error"), { context: { responseText } }));
+    assert.equal(world.rt.state.state, "offline");
+    assert.deepEqual(world.rt.state.reason, responseText === answers[0] ? said : { code: "network", message: "xhr poll error" });
+    world.rt.reconnect();
+    await settle();
+  }
+});
+
+for (const code of ["limit", "server_stopping", "unavailable", "multiprocess", "internal"]) {
   test(`Refused with ${code} it is offline and tries again`, async () => {
     const world = makeWorld();
     await settle();

@@ -119,6 +119,14 @@ describe("the states", () => {
     assert.match(seen.time.text, /^\d\d:\d\d, after 16 s$/);
   });
 
+  test("a task that came to its end in no time is not said to have lasted a second", () => {
+    const brief = (status, seconds) => view(ended(status, { started_at: ago(20 + seconds) }));
+    assert.match(brief("failed", 0).time.text, /, after 0 s$/);
+    assert.match(brief("failed", 0.4).time.text, /, after 0.4 s$/);
+    assert.match(brief("failed", 250).time.text, /, after 4 min 10 s$/);
+    assert.equal(said(brief("cancelled", 0)), "Stopped after 0 s.");
+  });
+
   test("a failure without details has none to unfold, and one without a message still says something", () => {
     const bare = { message: "", code: "failed", type: null, retryable: null, details: null };
     assert.deepEqual(view(ended("failed", { error: bare })).error, { text: "The job failed and gave no reason.", details: [] });
