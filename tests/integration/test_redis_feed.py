@@ -17,6 +17,7 @@ from realtime.protocol import group_room, task_room, user_room
 from realtime.registry.redis import RedisRegistry
 from realtime.registry.redis import feed as feed_module
 from realtime.task import NewTask, TaskFailure
+from support.forks import in_child
 from support.listening import Server, wait_for
 from support.stores import StoreServer, shared_server
 
@@ -284,6 +285,20 @@ def test_output_of_a_gap_follows_in_its_place(server: Server, worker: RedisRegis
     assert [start for _, _, start in server.written] == [0, 4, 8]
 
 
+def test_output_of_a_gap_comes_before_the_end_of_its_task(server: Server, worker: RedisRegistry) -> None:
+    """A viewer takes nothing in of what has ended."""
+    server.open(user_room("ada"))
+    worker.create(new())
+    worker.append_output("a", "output", b"one ")
+    server.wait_until(lambda: server.written)
+    with Gap(server):
+        worker.append_output("a", "output", b"two")
+        worker.complete("a", None)
+    server.wait_until(lambda: "completed a" in server.told and len(server.written) == 2)
+    assert [text for text in server.told if text.endswith(" a")][-2:] == ["output a", "completed a"]
+    assert server.text("a") == "one two"
+
+
 def test_output_that_begins_in_the_middle_is_read_whole(server: Server, worker: RedisRegistry) -> None:
     """News of a stream that is not here bring what is kept of it; what was written before is not announced."""
     worker.create(new())
@@ -312,6 +327,47 @@ def test_the_end_that_a_viewer_is_owed_outlives_a_removal_elsewhere(server: Serv
     owed.clear()
     server.wait_until(lambda: server.removed)
     assert server.local.get("a") is None
+
+
+def test_a_removal_that_is_held_back_is_told_before_the_next_task_of_that_id(
+    server: Server, worker: RedisRegistry
+) -> None:
+    """Though a viewer is still owed the former one's end: told later, it would take the new one from the page."""
+    server.pinned = lambda task_id: True
+    server.open(user_room("ada"))
+    worker.create(new())
+    worker.complete("a", None)
+    removed = worker.remove("a")
+    again, _ = worker.create(new())
+    server.wait_until(lambda: len(server.changes) == 3)
+    assert server.told == ["processing a", "completed a", "removed a", "processing a"]
+    assert server.removed == [removed]
+    assert server.local.get("a") == again
+
+
+# Forks.
+
+
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_begins_anew(server: Server, worker: RedisRegistry) -> None:
+    """Of what its parent follows it hears nothing, and shows nothing: nobody would tell it when that changes."""
+    server.open(user_room("ada"))
+    worker.create(new())
+    server.wait_until(lambda: server.changes)
+
+    def begin() -> None:
+        assert not server.feed.running
+        server.serve()
+        server.open(user_room("grace"))
+        assert server.feed.mirror.held("a") is None
+        assert set(server.feed.mirror.rooms) == {user_room("grace")}
+        server.create(new("hers", "grace"))
+        server.wait_until(lambda: "processing hers" in server.told)
+        assert server.feed.received == 1
+
+    assert in_child(begin) == 0
+    worker.update("a", "On")
+    server.wait_until(lambda: server.shown("a") == "On")
 
 
 # Outages, and a lost memory.

@@ -24,6 +24,7 @@ from realtime.registry import floors, forks, memory, open_registry
 from realtime.registry.memory import MemoryRegistry
 from realtime.task import NewTask, Task, TaskFailure, TaskStatus
 from support.clock import START, Clock, Interrupting
+from support.forks import in_child
 from support.registries import Told
 
 
@@ -408,21 +409,6 @@ def test_ctrl_c_leaves_the_lock_free(root: Path) -> None:
 
 
 # Forks.
-
-
-def in_child(call: Callable[[], None]) -> int:
-    """Run something in a forked child; its exit code, 0 if it raised nothing."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            call()
-            code = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_forked_child_is_told_that_it_is_not_the_server(registry: MemoryRegistry) -> None:

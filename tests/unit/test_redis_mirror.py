@@ -11,8 +11,8 @@ from realtime.registry.redis.mirror import Mirror
 from realtime.task import COMPLETED, NewTask, Task
 
 
-def task(task_id: str = "a", version: int = 1) -> Task:
-    return transitions.created(NewTask(task_id, "ada"), epoch="e", now=1.0, version=version, order=1)
+def task(task_id: str = "a", version: int = 1, epoch: str = "e") -> Task:
+    return transitions.created(NewTask(task_id, "ada"), epoch=epoch, now=1.0, version=version, order=1)
 
 
 @pytest.fixture
@@ -52,3 +52,12 @@ def test_what_ended_long_ago_is_let_go_of(mirror: Mirror, monkeypatch: pytest.Mo
     held = [name for name in ("goes", "watched", "owed", "goes, too", "lives") if mirror.held(name)]
     assert held == ["watched", "owed", "lives"]
     assert mirror.rooms[user_room("ada")] == {"watched", "owed", "lives"}
+
+
+def test_what_is_of_another_memory_of_the_store_is_not_taken_in(mirror: Mirror) -> None:
+    """It was read before the store was found to have begun anew, or comes from one that has not heard of that."""
+    assert not mirror.put(task(epoch="d", version=9))
+    assert mirror.held("a") is None
+    assert mirror.rooms[user_room("ada")] == set()
+    assert mirror.put(task(version=1))
+    assert not mirror.put(task("b", epoch="f"))
