@@ -244,6 +244,24 @@ def test_a_gap_is_made_up_for(server: Server, worker: RedisRegistry) -> None:
     }
 
 
+def test_what_came_in_a_gap_is_new_though_the_clock_is_in_doubt(server: Server, worker: RedisRegistry) -> None:
+    """The answer that tells the store's time took ten seconds, all of them before the store had the question: taken
+    for half of it, the store would be five seconds ahead, and what comes next would have been there before."""
+    link = server._link
+    ask = link._ask
+
+    def late(runs: str, sure: bool) -> tuple[list[Any], float]:
+        answer, asked = ask(runs, sure)
+        return answer, asked - 10.0
+
+    link._ask = late  # type: ignore[method-assign]
+    link.look()
+    server.open(user_room("ada"))
+    with Gap(server):
+        worker.create(new())
+    assert [(task.task_id, created) for task, created in server.changes] == [("a", True)]
+
+
 def test_a_gap_that_is_too_long_is_not_made_up_for_alone(
     server: Server, worker: RedisRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -326,7 +326,7 @@ class Feed:
 
     def _meet(self, rooms: list[str], since: float) -> None:
         """Catch up with rooms that are followed from now on; ``since`` when nothing was missed, 0: not at all yet."""
-        now = time.time() + self._link.offset
+        now = self._link.at_least()  # what is taken for whole later than it is has gaps
         if since and now - since > LONGEST_GAP:
             self._tell.epoch("")
         rooms = [room for room in rooms if room in self._interest]

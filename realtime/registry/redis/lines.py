@@ -244,8 +244,8 @@ class Lines:
             line.close()
 
     def _wall(self) -> float:
-        """The store's time."""
-        return time.time() + self._link.offset
+        """The time of the store, at least."""
+        return self._link.at_least()
 
     def _move(self, rooms: list[str]) -> None:
         """Follow rooms anew, where they are now."""

@@ -45,8 +45,8 @@ class Link:
         self._last: str | None = None
         #: When it began, in seconds since 1970; 0: not known, or long ago.
         self.born = 0.0
-        #: What the server's clock is ahead of ours, in seconds.
-        self.offset = 0.0
+        #: What the server's clock is ahead of ours, in seconds; and by how much that may be wrong.
+        self.offset = self.doubt = 0.0
         #: Called with a new epoch, when there was one before. Must not raise.
         self.on_epoch: Callable[[str], None] | None = None
         if not self.sharded:
@@ -190,9 +190,15 @@ class Link:
     def _take(self, answer: list[Any], asked: float) -> str:
         epoch, seconds, micros, born = answer[:4]
         self.born = float(born)
-        self.offset = int(seconds) + int(micros) / 1e6 - (asked + time.time()) / 2
+        now = time.time()
+        self.offset = int(seconds) + int(micros) / 1e6 - (asked + now) / 2
+        self.doubt = max(0.0, now - asked) / 2
         self._epoch = known = str(epoch.decode())
         return known
+
+    def at_least(self) -> float:
+        """What the server's time is at least. An answer may have taken all of its time on one of its two ways."""
+        return time.time() + self.offset - self.doubt
 
     def heard(self, epoch: str) -> None:
         """A call has told the epoch that stands in the store. Not whose it is: that only `look` finds out."""
