@@ -6,16 +6,22 @@ from typing import Protocol
 
 
 class Notes(Protocol):
-    """Short texts under names. All methods may raise `RegistryUnavailable`, and then may or may not have been done."""
+    """Short texts, none of them empty, under names; for each ``who`` (letters, digits, ``._-``) others.
 
-    def claim(self, name: str, text: bytes, seconds: float) -> bytes:
+    All methods may raise `RegistryUnavailable`, and then may or may not have been done.
+    """
+
+    def claim(self, who: str, name: str, text: bytes, seconds: float) -> bytes:
         """Note ``text``, unless there is something already; returns what is noted then.
 
         Of several at once one is noted, and all are given that.
         """
 
-    def write(self, name: str, text: bytes, seconds: float) -> None:
-        """Note ``text`` in the place of what there is."""
+    def write(self, who: str, name: str, text: bytes, seconds: float, most: int) -> None:
+        """Note ``text`` in the place of what there is.
 
-    def drop(self, name: str) -> None:
+        Of what was written for ``who`` no more than ``most`` bytes are kept: the oldest goes first.
+        """
+
+    def drop(self, who: str, name: str) -> None:
         """Forget what is noted."""

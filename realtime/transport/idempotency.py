@@ -4,8 +4,7 @@ A worker that has not heard the answer cannot know whether its change was made. 
 is given the answer of the first time. Kept are answers that tell of a change; a request that was refused has changed
 nothing, and is made anew. What is kept is bounded in number, bytes and time; beyond that who has most kept loses the
 oldest of it, so that nobody can push out what others may have to ask for again. Where several servers share a store
-they share the answers too (`SharedIdempotency`), for a shorter time: there the bound on their number is their age
-alone.
+they share the answers too (`SharedIdempotency`), for a shorter time, and each has a bound of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +30,9 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 KEPT: Final = 600.0
 
 #: Seconds that a shared store keeps an answer, and that a request is taken to be under way there: its server may die.
+#: And bytes of the answers that it keeps for one who asks.
 SHARED: Final = 120.0
+SHARED_BYTES: Final = 64 * 1024 * 1024
 UNDER_WAY: Final = 30.0
 
 _TEXT: Final = re.compile(r"[!-~]{1,255}")
@@ -152,16 +153,16 @@ class SharedIdempotency:
         self, who: str, key: str, fingerprint: bytes, ask: Callable[[], tuple[Answer, bool]]
     ) -> tuple[Answer, bool]:
         """See `Memory`. Raises `RegistryUnavailable` besides."""
-        name = hashlib.sha256(msgspec.json.encode((who, _key(key)))).hexdigest()
+        name = hashlib.sha256(_key(key).encode()).hexdigest()
         claim = msgspec.msgpack.encode(_Note(fingerprint, secrets.token_bytes(8)))
-        found = self._notes.claim(name, claim, UNDER_WAY)
+        found = self._notes.claim(who, name, claim, UNDER_WAY)
         if found != claim:
-            note = _NOTES.decode(found)
-            if note.fingerprint != fingerprint:
+            known = _NOTES.decode(found)
+            if known.fingerprint != fingerprint:
                 raise IdempotencyKeyReused
-            if note.answer is None:
+            if known.answer is None:
                 raise IdempotencyKeyInUse
-            return note.answer, True
+            return known.answer, True
         keep = False
         try:
             answer, keep = ask()
@@ -169,9 +170,10 @@ class SharedIdempotency:
             # What was made is made: whoever asks again while the store is away is told that it is under way.
             with contextlib.suppress(RegistryUnavailable):
                 if keep:
-                    self._notes.write(name, msgspec.msgpack.encode(_Note(fingerprint, b"", answer)), SHARED)
+                    note = msgspec.msgpack.encode(_Note(fingerprint, b"", answer))
+                    self._notes.write(who, name, note, SHARED, SHARED_BYTES)
                 else:
-                    self._notes.drop(name)
+                    self._notes.drop(who, name)
         return answer, False
 
 

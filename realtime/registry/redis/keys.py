@@ -85,8 +85,12 @@ class Keys:
         return f"{{{self._prefix}}}:gone:{room}"
 
     def note(self, name: str) -> str:
-        """A string: see `Notes`. No task's id has a slash."""
+        """A string: see `Board`. No task's id has a slash."""
         return f"{self._prefix}:{{/{name}}}"
+
+    def notes(self, who: str) -> list[str]:
+        """A hash and two sorted sets: see `Notes`, and ``note.lua``. No task's id has a slash."""
+        return [f"{self._prefix}:{{/{who}}}:{what}" for what in ("notes", "written", "claims")]
 
     def channel(self, room: str) -> str:
         """Where the news of a room are told."""

@@ -23,7 +23,7 @@ from .keys import Keys
 
 SCRIPTS: Final = (
     "open", "register", "create", "store", "remove", "settle", "enlist", "unlist", "due", "append", "read", "kin",
-    "leave", "followers",
+    "leave", "followers", "note",
 )  # fmt: skip
 _T = TypeVar("_T")
 

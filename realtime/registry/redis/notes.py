@@ -1,4 +1,4 @@
-"""`Notes` in Redis: strings that the server itself forgets."""
+"""`Notes` in Redis: one script, which keeps the texts of one together, so that they can be counted and let go."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from .link import Link
 
 
 class RedisNotes:
-    """See `Notes`. A command that is given twice does no harm: a claim is known by its text."""
+    """See `Notes`. A call that is made twice does no harm: a claim is known by its text."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    def claim(self, name: str, text: bytes, seconds: float) -> bytes:
-        key = self._link.keys.note(name)
-        while True:
-            _, found = self._link.ask(("SET", key, text, "NX", "PX", int(seconds * 1e3)), ("GET", key))
-            if found is not None:  # else what was there has been forgotten between the two
-                noted: bytes = found
-                return noted
+    def claim(self, who: str, name: str, text: bytes, seconds: float) -> bytes:
+        noted: bytes = self._note(who, name, text, seconds, "")
+        return noted
 
-    def write(self, name: str, text: bytes, seconds: float) -> None:
-        self._link.ask(("SET", self._link.keys.note(name), text, "PX", int(seconds * 1e3)))
+    def write(self, who: str, name: str, text: bytes, seconds: float, most: int) -> None:
+        self._note(who, name, text, seconds, most)
 
-    def drop(self, name: str) -> None:
-        self._link.ask(("DEL", self._link.keys.note(name)))
+    def drop(self, who: str, name: str) -> None:
+        self._note(who, name, b"", 0, "")
+
+    def _note(self, who: str, name: str, text: bytes, seconds: float, most: int | str) -> bytes:
+        noted: bytes = self._link.run("note", self._link.keys.notes(who), [name, text, int(seconds * 1e3), most])
+        return noted
