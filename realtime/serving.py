@@ -214,6 +214,8 @@ class _Connection(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet
         self.wfile.close()
 
     def handle_one_response(self) -> None:
+        if self.application.stopping:
+            self.close_connection = True
         try:
             super().handle_one_response()
         except RequestTimeout:  # of the rest of a body that the app has not read
@@ -247,12 +249,18 @@ class Bridge:
         self.socketio_path = realtime.socketio.sockio_mw.engineio_path
         #: Requests that wait for a change, and all that are not answered yet.
         self.waiting = self.active = 0
+        #: Whether the server is to stop: the next answer of a connection is its last; and whether the process leaves:
+        #: what began now would be cut off in its middle, and whoever has asked could not know how far it has come.
+        self.stopping = self.leaving = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(self.socketio_path):
             if self._shared and may_poll(environ):
                 return workers.refuse_polling(start_response)
             return self._app(environ, start_response)
+        if self.leaving:
+            start_response("503 Service Unavailable", [("Retry-After", "1")])
+            return []
         self.active += 1
         try:
             return self._answer(environ, start_response)
@@ -361,10 +369,12 @@ def _stop(realtime: Realtime, listener: Listener, bridge: Bridge) -> None:
         signal.signal(number, lambda *_: os._exit(0))
     with contextlib.suppress(OSError):
         listener.close()
+    bridge.stopping = True
     realtime.stop()
     with eventlet.Timeout(ANSWER_TIME, False):  # what was asked is answered, also where it waited for a change
         while bridge.active:
             eventlet.sleep(0.01)
+    bridge.leaving = True
     realtime.runner.leave()
     eventlet.sleep(0.05)
     # Threads of jobs and views may still be at work. Nobody waits for them: no atexit handler is skipped for it.

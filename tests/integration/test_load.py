@@ -103,7 +103,7 @@ def test_a_stopped_server_says_so_and_leaves(number: int, server_process: StartS
 
 def test_what_was_asked_before_the_stop_is_answered(server_process: StartServer) -> None:
     """A request that a view is still at work on when SIGTERM comes gets its answer, not a connection that breaks."""
-    server = remote.start(server_process, remote.serve("plain:app"))
+    server = remote.start(server_process, remote.serve("plain:app"), ANSWER_TIME="60")
     other = http.client.HTTPConnection("127.0.0.1", server.server.port, timeout=PATIENCE)
     with contextlib.closing(other), server.in_background("GET", "/slow/last") as answers:
         remote.wait_until(lambda: server.waiting_at("last"), lambda waiting: waiting == 1)
@@ -118,6 +118,34 @@ def test_what_was_asked_before_the_stop_is_answered(server_process: StartServer)
         assert other.getresponse().status == 200
     assert [status for status, _ in answers] == [200]
     assert server.server.wait(timeout=5) == 0
+
+
+def test_what_is_asked_too_late_is_not_begun(server_process: StartServer) -> None:
+    """When all has been answered and the process is about to end, a worker's next request may still come: half done it
+    could be neither told nor made again. The connection ends with the answer, as with each one since the signal."""
+    server = remote.start(server_process, remote.serve("leaving:app"), ANSWER_TIME="60")
+    first, second = [http.client.HTTPConnection("127.0.0.1", server.server.port, timeout=PATIENCE) for _ in range(2)]
+
+    def ask(connection: http.client.HTTPConnection, method: str) -> tuple[int, bool]:
+        """The status, and whether the connection ends."""
+        connection.request(method, "/gate/last")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.will_close
+
+    with (
+        contextlib.closing(first), contextlib.closing(second), server.in_background("GET", "/slow/last") as answers,
+    ):  # fmt: skip
+        remote.wait_until(lambda: server.waiting_at("last"), lambda waiting: waiting == 1)
+        assert [ask(connection, "GET") for connection in (first, second)] == [(200, False)] * 2
+        server.server.send_signal(signal.SIGTERM)
+        remote.wait_until(lambda: can_connect(server.server.port), lambda can: not can)
+        assert ask(first, "POST") == (200, True)  # now all is answered
+        server.server.wait_for_output("^leaving$")
+        assert ask(second, "GET") == (503, True)
+    assert [status for status, _ in answers] == [200]
+    server.server.send_signal(signal.SIGTERM)
+    assert server.server.wait() == 0
 
 
 def can_connect(port: int) -> bool:

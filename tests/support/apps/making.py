@@ -86,12 +86,14 @@ _pool = ThreadPoolExecutor(2)
 def make(socketio: flask_socketio.SocketIO | None = None, **config: Any) -> flask.Flask:
     """A Flask app with a `Realtime`. Settings come from ``FLASK_REALTIME_…`` in the environment, too; from
     ``CONNECT_TIMEOUT`` the seconds after which a connection on which nobody watches is closed, from ``PING_SECONDS``
-    those between two pings, and which an answer may take, from ``REQUEST_TIMEOUT`` those that a request may take.
+    those between two pings, and which an answer may take, from ``REQUEST_TIMEOUT`` those that a request may take, from
+    ``ANSWER_TIME`` those that a view has for its answer once the server is to stop.
     """
     if "CONNECT_TIMEOUT" in os.environ:
         realtime.transport.socketio.CONNECT_TIMEOUT = float(os.environ["CONNECT_TIMEOUT"])
-    if "REQUEST_TIMEOUT" in os.environ:
-        importlib.import_module("realtime.serving").REQUEST_TIMEOUT = float(os.environ["REQUEST_TIMEOUT"])  # type: ignore[attr-defined]
+    for name in ("REQUEST_TIMEOUT", "ANSWER_TIME"):
+        if name in os.environ:
+            setattr(importlib.import_module("realtime.serving"), name, float(os.environ[name]))
     app = flask.Flask("watched")
     app.config.update({"SECRET_KEY": SECRET_KEY, **config})
     if socketio is not None:
