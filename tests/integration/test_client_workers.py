@@ -25,6 +25,7 @@ from realtime.errors import (
     TaskExists,
     TaskNotFound,
 )
+from realtime.registry.redis import followers
 from realtime.task import TaskStatus
 from support import remote
 from support.process import StartServer
@@ -230,8 +231,11 @@ def test_a_server_that_restarts_has_all_that_was_said_meanwhile(
         store.remove()
 
 
-def test_a_worker_at_the_store_itself_is_seen_by_the_servers_viewers(server_process: StartServer) -> None:
+def test_a_worker_at_the_store_itself_is_seen_by_the_servers_viewers(
+    server_process: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``Client("redis://…")`` writes to the store; the server hears of it there, and so does its page."""
+    monkeypatch.setattr(followers, "_YOUNG", 0.0)  # the store is, and says so by that it does not know
     store = StoreServer("redis")
     store.start()
     try:

@@ -225,6 +225,7 @@ def test_a_client_learns_whether_a_server_follows_its_task(
 ) -> None:
     """On each node: nobody does, then a server that watches its user, its group, or the task, then nobody again."""
     monkeypatch.setattr(followers, "_GOOD", 0.0)
+    monkeypatch.setattr(followers, "_YOUNG", 0.0)
     monkeypatch.setattr(feed, "_LINGER", 0.0)
     ids = list(on_each_node(shared_cluster(), server).values())
     with contextlib.closing(Client(url)) as client:
@@ -253,6 +254,7 @@ def test_who_follows_a_slot_that_has_moved_is_known(
 ) -> None:
     """Who listens to any of the task's rooms is found on the node that has it, by who has asked the former one, too."""
     monkeypatch.setattr(followers, "_GOOD", 0.0)
+    monkeypatch.setattr(followers, "_YOUNG", 0.0)
     cluster = shared_cluster()
     client = opened.enter_context(contextlib.closing(Client(url)))
     client.create_task("a", "ada", groups=("team",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sys
@@ -15,11 +16,11 @@ import pytest
 
 from realtime.client import Client
 from realtime.errors import ConfigError, LeaseHeld, RegistryUnavailable, TaskAlreadyFinished, TaskNotFound
-from realtime.registry.redis import RedisRegistry
+from realtime.registry.redis import RedisRegistry, followers
 from realtime.registry.redis.link import Link
 from realtime.task import Task, TaskStatus
 from support.proxy import Proxy
-from support.stores import StoreServer, shared_server
+from support.stores import StoreServer, shared_server, started
 
 LONG = 20.0
 
@@ -242,6 +243,7 @@ def test_who_looks_is_asked_once_a_second(
     """However often a job asks, while nobody follows the task and while a server does."""
     client.create_task("t", 42)
     now = [100.0]
+    monkeypatch.setattr(followers, "_YOUNG", 0.0)
     monkeypatch.setattr("realtime.registry.redis.followers.time", SimpleNamespace(monotonic=lambda: now[0]))
     asked: list[str] = []
     run = Link.run
@@ -259,3 +261,28 @@ def test_who_looks_is_asked_once_a_second(
     now[0] += 1.0
     assert [client.watched("t") for _ in range(100)] == [None] * 100
     assert asked.count("followers") == 2
+
+
+def test_who_looks_is_not_known_after_a_store_has_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers that listened to the last one have yet to notice: nobody is known not to look until they can."""
+    monkeypatch.setattr(followers, "_GOOD", 0.0)
+    store = StoreServer("redis", durable=True)
+    with started(store), contextlib.closing(Client(store.url, timeout=LONG)) as client:
+
+        def age() -> None:
+            with contextlib.closing(RedisRegistry(store.url)) as other, contextlib.closing(store.client()) as direct:
+                assert direct.hset(other._link.keys.meta, "born", int(time.time() - followers._YOUNG - 1)) == 0
+
+        client.create_task("t", 42)
+        age()
+        with contextlib.closing(Client(store.url, timeout=LONG)) as late:
+            late.update_task_progress("t", current=1)
+            assert late.flush(LONG)
+            assert late.watched("t") is False
+            store.kill()
+            assert late.watched("t") is None
+            store.start()
+            assert late.watched("t") is None
+            age()
+            with contextlib.closing(Client(store.url, timeout=LONG)) as later:
+                assert later.watched("t") is False

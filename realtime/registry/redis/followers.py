@@ -5,6 +5,9 @@ nobody looks at the task; where one does, somebody may: a hidden page does not l
 
 In a cluster each node knows its own listeners only: those of the task's channel are asked for where the task is, and
 those of its other rooms where the lists are, by a script that names a key there. So a slot that has moved is followed.
+
+A server that takes the place of another, or is started anew, has no listeners at first: they come when they notice. So
+while an epoch is young, nobody is known not to look.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from .records import Records
 #: Seconds that an answer is good for, and answers that are kept: a job may ask before each step.
 _GOOD: Final = 1.0
 _MAX_KNOWN: Final = 1_000
+#: Seconds after which all servers listen again: they look each second, and may wait some for an answer.
+_YOUNG: Final = 10.0
 
 
 class Followers:
@@ -47,7 +52,8 @@ class Followers:
             calls = [([keys.task(task.task_id)], keys.channels_of(task))]
             if others := keys.channels_of_lists(task.user_id, task.groups):
                 calls.append(([keys.meta], others))
-            there = any(self._link.run_all("followers", calls))
+            # The call may have made the connection by which it turns out that this is another server.
+            there = any(self._link.run_all("followers", calls)) or self._link.age < _YOUNG
         except RegistryUnavailable:
             there = True
         if len(self._known) >= _MAX_KNOWN:

@@ -167,6 +167,12 @@ class Link:
         """The same without asking: None while it is not known."""
         return self._epoch
 
+    @property
+    def age(self) -> float:
+        """Seconds since the epoch began; many if that is not known. Raises `RegistryUnavailable`."""
+        self.open()
+        return time.time() + self.offset - self.born
+
     def open(self) -> str:
         """Find out the epoch, unless it is known, and begin a new one if the server is another than it began on."""
         epoch = self._epoch
