@@ -33,7 +33,11 @@ MIN_SECRET: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What ``identify`` may return: the user (``str`` or ``int``) and the groups whose tasks they may see."""
+    """What ``identify`` may return: the user, and the groups whose tasks they may see.
+
+    ``user_id`` is a ``str`` or an ``int`` of 1 to 128 characters; ``groups`` are at most 1,000 ids such as ``team:7``.
+    They are looked at when they are used: `InvalidValue` is raised then.
+    """
 
     user_id: str | int
     groups: Collection[str] = ()

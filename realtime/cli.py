@@ -32,9 +32,12 @@ def _listening(command: Callable[..., Any]) -> Callable[..., Any]:
         "--workers", "count", type=click.IntRange(1, 64), default=1, show_default=True,
         help="Processes that share the port. SIGHUP restarts them one by one.",
     )(command)  # fmt: skip
-    command = click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)(command)
+    command = click.option(
+        "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True,
+        help="0 takes a free one.",
+    )(command)  # fmt: skip
     return click.option(
-        "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in."
+        "--host", default="127.0.0.1", show_default=True, help="Where to listen; 0.0.0.0 lets other machines in."
     )(command)  # fmt: skip
 
 
@@ -57,7 +60,7 @@ def main() -> None:
 @main.command()
 @_listening
 def demo(host: str, port: int, count: int) -> None:
-    """Serve the demo page: real jobs, seen live by two users."""
+    """Serve the demo page: real jobs, seen live by two users. It needs no setting."""
     concurrency.set_server_mode("eventlet")
     if count > 1:
         os.environ.setdefault("REALTIME_DEMO_KEY", secrets.token_urlsafe(32))
@@ -72,7 +75,11 @@ def demo(host: str, port: int, count: int) -> None:
 def serve(app: str, host: str, port: int, count: int) -> None:
     """Serve APP, a ``module:app`` or ``module:factory``, to browsers.
 
-    Views, handlers and jobs run on native threads; nothing is monkey-patched. No TLS here: that is a proxy's work.
+    Views, handlers and jobs run on native threads; nothing is monkey-patched. It speaks plain HTTP: TLS is the work of
+    a proxy in front of it.
+
+    Several processes need a store that they share: REALTIME_REGISTRY, or, where that is not set, a Valkey that is
+    started for as long as the command runs. SIGTERM or Ctrl-C stops it.
     """
     concurrency.set_server_mode("eventlet")
     _serve(_load(ScriptInfo(app_import_path=app)), host, port, count, app)
@@ -92,7 +99,9 @@ main.add_command(top)
 
 
 @main.command(context_settings={"allow_interspersed_args": False})
-@click.option("--url", envvar="REALTIME_URL", required=True, help="Where the app is served; else REALTIME_URL.")
+@click.option(
+    "--url", envvar="REALTIME_URL", required=True, help="Where the app is served, or redis://…; else REALTIME_URL."
+)
 @click.option("--user", required=True, help="Whose task it is.")
 @click.option("--name", help="What the task is called; else as the command.")
 @click.option("--task-id", help="The id of the task; else one is made.")
@@ -110,10 +119,13 @@ def run(
     url: str, user: str, name: str | None, task_id: str | None, parent: str | None, grace: float, lease: float,
     command: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Run COMMAND as a task: its output, exit code, and a Cancel button that stops it.
+    """Run COMMAND as a task, with its output, its exit code, and a Cancel button that stops it.
 
-    The worker key is read from REALTIME_KEY. With --, options of the command are its own. The exit code is that of the
-    command; 125 if the server could not be told of the task, which is not run then.
+    The worker key is read from REALTIME_KEY; it needs the scopes create and report. After -- all options are the
+    command's: realtime run --user 42 -- make -j2 all
+
+    The exit code is that of the command (128 + n if signal n ended it; 127 if it was not found, 126 if it cannot be
+    run); 125 if the server could not be told of the task: then the command is not run.
     """
     try:
         with Client(url, lease=lease) as client:

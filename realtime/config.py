@@ -23,7 +23,10 @@ ENVIRONMENT_PREFIX = "FLASK_REALTIME_"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Config:
-    """All settings. An attribute is the setting's name without ``REALTIME_``, in lower case."""
+    """All settings, in seconds and bytes. An attribute is the setting's name without ``REALTIME_``, in lower case.
+
+    The README has a table of them; what each one means stands in the source of this module.
+    """
 
     #: Where tasks live. ``memory://``: in this process, forgotten when it ends. ``sqlite:///tasks.db``: in a file that
     #: one server process owns; relative to the app's instance folder, with four slashes to the root. ``redis://``,

@@ -228,14 +228,14 @@ class OriginNotAllowed(RealtimeError):
 
 
 class LimitReached(RealtimeError):
-    """A bound on how many is reached. The message names the setting."""
+    """There are too many of something (viewers, parts, streams). The message says of what."""
 
     code = "limit"
     http_status = 429
 
 
 class RegistryUnavailable(RealtimeError):
-    """The task store cannot be reached now. Nothing is known of the change."""
+    """The task store (for a worker: the server) does not answer now. The change may or may not have been made."""
 
     code = "unavailable"
     http_status = 503

@@ -62,9 +62,10 @@ class Realtime(Blocks):
 
     ``Realtime(app)``, or ``rt = Realtime()`` and ``rt.init_app(app)`` in a factory. ``socketio`` is the app's own
     ``SocketIO`` if it has one (one that ``app.extensions`` knows is found by itself); its events and limits
-    stay as they are. The settings are read from ``app.config`` and the environment: see `Config`.
+    stay as they are. The settings are read from ``app.config`` and the environment: see `Config`. Raises `ConfigError`.
 
-    Nothing starts, opens or listens before the first viewer comes.
+    Nothing starts, opens or listens before the first viewer comes. In a page ``{{ realtime_head() }}`` loads what shows
+    the tasks.
     """
 
     app: Flask
@@ -176,7 +177,7 @@ class Realtime(Blocks):
         return function
 
     def ticket(self, user_id: UserId | None = None, *, task_id: TaskId | None = None) -> str:
-        """A signed ticket, good for ``REALTIME_TICKET_AGE`` seconds.
+        """A signed ticket, good for ``REALTIME_TICKET_AGE`` seconds: a page gives it to ``connect({ticket})``.
 
         Its holder is ``user_id``, or may view the one task ``task_id`` (which need not exist yet). Raises `ConfigError`
         when ``SECRET_KEY`` is missing or short, and `InvalidValue`.
@@ -268,10 +269,12 @@ class Realtime(Blocks):
         unit: str | None = None, metadata: Mapping[str, Any] | None = None, groups: Collection[str] = (),
         parent_id: TaskId | None = None, weight: float = 1.0,
     ) -> Task:  # fmt: skip
-        """Run ``function(task, *args, **kwargs)`` on a thread of its own as a task; returns its first snapshot.
+        """Run ``function(task, *args, **kwargs)`` as a task, on another thread; returns its first snapshot, at once.
 
-        ``task`` is its `Handle`. At most ``REALTIME_THREADS`` run at once; more wait as ``pending``. What it returns
-        completes the task. Raises `ServerStopping`, and what `create_task` raises.
+        ``task`` is its `Handle`. At most ``REALTIME_THREADS`` (16) run at once; more wait as ``pending``. What it
+        returns completes the task, what it raises fails it. ``name`` is made of the function's when omitted; the other
+        arguments are as for `create_task`. Raises `ServerStopping`, TypeError for arguments that the function does not
+        take, and what `create_task` raises.
         """
         return self.runner.start(
             function, *args, user_id=user_id, name=name, task_id=task_id, kwargs=kwargs, total=total, unit=unit,
@@ -286,7 +289,10 @@ class Realtime(Blocks):
         groups: Collection[str] = (),
     ) -> Callable[[Callable[..., _T]], Job[_T]]: ...  # fmt: skip
     def job(self, name: Any = None, **options: Any) -> Any:
-        """``@rt.job("Export")``: the function gains ``.start(args…, user_id=…)``, which runs it as a task."""
+        """``@rt.job("Export")``: the function gains ``.start(args…, user_id=…)``, which runs it as a task; see `start`.
+
+        Its first parameter is the `Handle` of the task. ``total``, ``unit`` and ``groups`` are as for `create_task`.
+        """
         if callable(name):
             return Job(self.runner_of_now, name)
         return lambda function: Job(self.runner_of_now, function, name=name, **options)

@@ -51,7 +51,8 @@ class Handle:
     they say is stored all the same). Once the task is cancelled, or stopped with its server, every method that changes
     it raises that. To complete or to fail before wins over the request.
 
-    In a ``with`` block (`handle` says how it ends the task) a pending task starts at the beginning. To enter raises
+    As a ``with`` block it completes the task at its end. An exception fails the task, `TaskCancelled` and
+    KeyboardInterrupt cancel it, and all are raised again. A pending task starts at the beginning. To enter raises
     `TaskNotFound`, and `TaskCancelled` or `TaskAlreadyFinished` for a task that has ended. A block stands for the task
     that it was entered with: if that has ended and been cleared, and a new one has got its id, then the block is asked
     to stop, and does not end what is not its own.

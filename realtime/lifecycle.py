@@ -6,16 +6,35 @@ several, they raise `NoRealtime`, which names them. All else is as the methods o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from inspect import cleandoc
+from typing import Any, Final, TypeVar
 
 from .current import current as _realtime
 from .errors import RealtimeError
-from .operations import ANYBODY, TaskId, TaskPage, UserId, Word
+from .operations import ANYBODY, Operations, TaskId, TaskPage, UserId, Word
 from .registry.base import Removed
 from .task import Task
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 
+#: What help says of each function, after what it says of the method.
+_WHERE: Final = """
+
+This is `Realtime.{name}` of the current app; outside an app context, of the only Realtime in the process, and in
+a worker, of the client that ``REALTIME_URL`` names. Raises `NoRealtime` where there is none of these, or several,
+and `RegistryUnavailable` if the task store (a worker's server) does not answer in time."""
+
+
+def _in_full(function: _F) -> _F:
+    """Have ``help(realtime.create_task)`` tell what the method does, and not only where that is told."""
+    told = getattr(Operations, function.__name__).__doc__
+    if told is not None:  # under python -OO it is
+        function.__doc__ = cleandoc(told) + _WHERE.format(name=function.__name__)
+    return function
+
+
+@_in_full
 def create_task(
     task_id: TaskId | None = None,
     user_id: UserId | Word | None = None,
@@ -41,6 +60,7 @@ def create_task(
     )  # fmt: skip
 
 
+@_in_full
 def update_task_progress(
     task_id: TaskId,
     progress: str | float | None = None,
@@ -58,21 +78,25 @@ def update_task_progress(
     )
 
 
+@_in_full
 def update_many(updates: Iterable[tuple[TaskId, str | float | Mapping[str, Any]]]) -> list[Task | RealtimeError]:
     """Say how far many tasks are: see `Realtime.update_many`."""
     return _realtime().update_many(updates)
 
 
+@_in_full
 def append_output(task_id: TaskId, text: str, *, stream: str = "output") -> int:
     """Append to what a task has written: see `Realtime.append_output`."""
     return _realtime().append_output(task_id, text, stream=stream)
 
 
+@_in_full
 def complete_task(task_id: TaskId, result: Any = None) -> Task:
     """End a task well: see `Realtime.complete_task`."""
     return _realtime().complete_task(task_id, result)
 
 
+@_in_full
 def fail_task(
     task_id: TaskId,
     error: str | BaseException,
@@ -86,31 +110,37 @@ def fail_task(
     return _realtime().fail_task(task_id, error, code=code, type=type, retryable=retryable, details=details)
 
 
+@_in_full
 def heartbeat_task(task_id: TaskId, lease: float = 30.0, *, holder: str | None = None, takeover: bool = False) -> Task:
     """Say that a task's worker is alive: see `Realtime.heartbeat_task`."""
     return _realtime().heartbeat_task(task_id, lease, holder=holder, takeover=takeover)
 
 
+@_in_full
 def acknowledge_cancel(task_id: TaskId) -> Task:
     """Say that a task's job has heard of the request to stop: see `Realtime.acknowledge_cancel`."""
     return _realtime().acknowledge_cancel(task_id)
 
 
+@_in_full
 def cancel_task(task_id: TaskId, *, done: bool = False) -> Task:
     """Ask a task to stop, or (``done=True``) end it as cancelled: see `Realtime.cancel_task`."""
     return _realtime().cancel_task(task_id, done=done)
 
 
+@_in_full
 def retry_task(task_id: TaskId, new_task_id: TaskId | None = None) -> Task:
     """Make a task that tries a failed or cancelled one again: see `Realtime.retry_task`."""
     return _realtime().retry_task(task_id, new_task_id)
 
 
+@_in_full
 def get_task_status(task_id: TaskId, *, user_id: UserId | Word | None = ANYBODY) -> Task | None:
     """The newest snapshot of a task, or None: see `Realtime.get_task_status`."""
     return _realtime().get_task_status(task_id, user_id=user_id)
 
 
+@_in_full
 def list_tasks(
     user_id: UserId | None = None,
     *,
@@ -123,6 +153,7 @@ def list_tasks(
     return _realtime().list_tasks(user_id, groups=groups, limit=limit, before=before, finished=finished)
 
 
+@_in_full
 def remove_task(task_id: TaskId) -> Removed:
     """Take a finished task out of the registry: see `Realtime.remove_task`."""
     return _realtime().remove_task(task_id)

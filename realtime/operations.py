@@ -31,7 +31,7 @@ UserId = str | int
 
 
 class Word:
-    """A value that is none of the user's."""
+    """`NOBODY` or `ANYBODY`: what is said in place of a user id, and is none."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -85,19 +85,25 @@ class Operations(Supervision):
         weight: float = 1.0,
         children: int | None = None,
     ) -> Task:
-        """Create a task and show it to its user.
+        """Create a task, show it to its user, and return its first snapshot.
 
-        ``task_id`` is made when omitted. An omitted ``user_id`` is the user identified in this request; outside a
-        request it must be given (`NOBODY` for a task without an owner). ``status`` is ``processing`` or ``pending``;
-        ``total`` and ``unit`` say how much there is to do (``1570``, ``"files"``); ``metadata`` is a JSON object of
-        the app's own; members of ``groups`` see the task too; ``cancellable`` shows a Cancel button.
+        ``task_id`` is a text, an int or a UUID: 1 to 128 of the characters ``A-Z a-z 0-9 . _ : -``; it is made when
+        omitted. ``user_id`` is the owner, a text or an int of 1 to 128 characters. Omitted, it is the user identified
+        in this request; outside a request it must be given (`NOBODY` for a task without an owner). Members of
+        ``groups`` (at most 8 ids) see the task too.
 
-        ``parent_id`` makes it a part of an unfinished task of the same owner, whose percent follows from its parts by
-        their ``weight``; a task has at most 10,000, on 8 levels. With ``children`` it is to have so many itself, and
-        ends by itself, with them (0 to 10,000).
+        The page shows ``name`` (at most 200 characters) and ``message`` (2,000). ``status`` is ``"processing"`` or
+        ``"pending"``. ``total`` says how much there is to do, and ``unit`` of what: ``1570``, ``"files"`` (at most 40
+        characters). ``metadata`` is a JSON object of the app's own, at most 16 KiB of it. ``cancellable`` shows a
+        Cancel button: for code that looks for ``cancel_requested_at``.
+
+        ``parent_id`` makes it a part of an unfinished task of the same owner, whose percent is the mean of its parts by
+        ``weight`` (0 to 10**9). A task has at most 10,000 parts, on 8 levels. With ``children`` (0 to 10,000) it is to
+        have so many parts itself, and ends by itself, with them.
 
         Raises `TaskExists` (nothing is changed) unless ``exist_ok`` and the task there has the same owner and is not
-        finished: then that one is returned. Raises `InvalidValue`, and `TaskAlreadyFinished` of the parent.
+        finished: then that one is returned. Raises `InvalidValue`, also for a ``parent_id`` that the owner has no task
+        of; `TaskAlreadyFinished` of the parent; `LimitReached` when that has 10,000 parts.
         """
         new = NewTask(
             values.task_id(task_id),
@@ -131,10 +137,13 @@ class Operations(Supervision):
         unit: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Task:
-        """Say how far a task is. ``progress`` is the message if it is text, the percent (0–100) if it is a number.
+        """Say how far a task is; returns its snapshot. It never waits for a viewer, however often it is called.
 
-        ``current`` steps of ``total`` are done, or ``advance`` more than before; the percent follows from them. What is
-        omitted stays. A pending task starts by it. Percent never goes down.
+        ``progress`` is the ``message`` if it is text (at most 2,000 characters), the ``percent`` if it is a number (0
+        to 100: 0.4 is 0.4 %). Or ``current`` steps of ``total`` are done, or ``advance`` more than before, and the
+        percent follows from them. ``unit`` and ``metadata`` are as for `create_task`; metadata is replaced as a whole.
+
+        What is omitted stays. A pending task starts by it. Percent never goes down, and 100 does not end the task.
 
         Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
         """
@@ -204,8 +213,9 @@ class Operations(Supervision):
     def append_output(self, task_id: TaskId, text: str, *, stream: str = "output") -> int:
         """Append to what a task has written (log lines, generated text); returns the stream's end, in bytes of UTF-8.
 
-        Every piece is delivered whole and in order, while the newest ``REALTIME_OUTPUT_TAIL`` bytes are kept; before
-        the task's end it arrives before that. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
+        No line break is added. Every piece is delivered whole, in order, and before the task's end; the newest
+        ``REALTIME_OUTPUT_TAIL`` bytes (256 KiB) are kept for those who come late. ``stream`` is an id; a task has at
+        most 8. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`, `LimitReached` for a ninth stream.
         """
         if type(text) is not str or not text.isascii():
             text = values.text("text", text, self.config.output_tail)
@@ -214,11 +224,13 @@ class Operations(Supervision):
         return self.registry.append_output(values.known_id(task_id), stream, text.encode())
 
     def complete_task(self, task_id: TaskId, result: Any = None) -> Task:
-        """End a task well. ``result`` is anything JSON can take, up to ``REALTIME_MAX_RESULT`` bytes of it.
+        """End a task as completed; returns its last snapshot. Its percent becomes 100.
 
-        The elements show its ``message``, and its ``url`` as a link called ``label``. A task that is completed already
-        is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue` (naming the path, such as
-        ``result.scores[3]``).
+        ``result`` is anything JSON can take, up to ``REALTIME_MAX_RESULT`` bytes of it (256 KiB). If it is a dict, the
+        page shows its ``message``, and its ``url`` as a link called ``label``.
+
+        A task that is completed already is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished` if it has
+        failed or was cancelled, `InvalidValue` (naming the path, such as ``result.scores[3]``).
         """
         encoded = None if result is None else values.json_value("result", result, self.config.max_result)
         return self.registry.complete(values.known_id(task_id), encoded)
@@ -233,11 +245,18 @@ class Operations(Supervision):
         retryable: bool | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Task:
-        """End a task badly. ``error`` is a message that is safe to show, or an exception.
+        """End a task as failed; returns its last snapshot.
 
-        Of an exception that is not a `TaskError` the page gets what ``REALTIME_ERROR_DETAIL`` allows; the traceback
-        goes to the log with the task's id. `TaskCancelled` ends the task as cancelled. A task that has failed already
-        is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
+        ``error`` is a message that the user may read, or an exception. Of an exception that is not a `TaskError` the
+        page gets what ``REALTIME_ERROR_DETAIL`` allows; the traceback goes to the log with the task's id.
+        `TaskCancelled` ends the task as cancelled.
+
+        The page gets besides: ``code``, a stable word to switch on (at most 64 characters; else that of a `TaskError`,
+        else ``"failed"``); ``type``, in place of the exception's class (200); ``retryable``, whether trying again may
+        help; ``details``, a small JSON object (16 KiB).
+
+        A task that has failed already is returned as it is. Raises `TaskNotFound`, `TaskAlreadyFinished` if it is
+        completed or was cancelled, `InvalidValue`.
         """
         task_id = values.known_id(task_id)
         if isinstance(error, TaskCancelled):
@@ -248,8 +267,11 @@ class Operations(Supervision):
         return self.registry.fail(task_id, failure)
 
     def retry_task(self, task_id: TaskId, new_task_id: TaskId | None = None) -> Task:
-        """Make a task that tries a failed or cancelled one again: pending, with its owner, groups, name, total, unit,
-        metadata, parent and weight, ``retry_of`` it, and ``attempt`` one higher. The old one shows ``retried_by``.
+        """Make a task that tries a failed or cancelled one again, and return it. It runs nothing: that is the caller's.
+
+        The new task is pending, with the same owner, groups, name, total, unit, metadata, parent and weight; its
+        ``retry_of`` is the old one, whose ``retried_by`` is the new one, and its ``attempt`` is one higher. Its id is
+        ``new_task_id``, or made when omitted.
 
         A task is tried again once: while the one that does has not ended, it is returned. Raises `TaskNotFound`,
         `TaskExists`, `InvalidValue` (which names the newest attempt, if it is another), and what `create_task` raises.
@@ -258,7 +280,11 @@ class Operations(Supervision):
         return self.registry.retry(values.known_id(task_id), new_id)[0]
 
     def get_task_status(self, task_id: TaskId, *, user_id: UserId | Word | None = ANYBODY) -> Task | None:
-        """The newest snapshot, or None. With ``user_id``, None also for a task of somebody else."""
+        """The newest snapshot of a task; None if there is no such task.
+
+        Give ``user_id`` when a user asks: then it is None also for a task that this user does not own. Raises
+        `InvalidValue`.
+        """
         self.registry.follow()
         task = self.registry.get(values.known_id(task_id))
         if task is not None and user_id is not ANYBODY:
@@ -276,10 +302,11 @@ class Operations(Supervision):
         before: str | None = None,
         finished: bool | None = None,
     ) -> TaskPage:
-        """A user's tasks (and those of ``groups``), newest first, at most ``limit`` (1–1,000).
+        """A user's tasks (and those of ``groups``), newest first: a `TaskPage`, which is a list.
 
-        ``before`` is the ``next`` of the page before. ``finished`` picks the finished or the unfinished ones. An
-        omitted ``user_id`` is the user identified in this request. Raises `InvalidValue`.
+        It has at most ``limit`` of them (1 to 1,000). ``before`` is the ``next`` of the page before. ``finished`` picks
+        the finished (True) or the unfinished ones (False). An omitted ``user_id`` is the user identified in this
+        request. Raises `InvalidValue`.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1_000:
             raise InvalidValue("limit", f"{limit!r}; it may be a whole number from 1 to 1000")
@@ -292,7 +319,10 @@ class Operations(Supervision):
         return page
 
     def remove_task(self, task_id: TaskId) -> Removed:
-        """Take a finished task out of the registry; its viewers are told. Raises `TaskNotFound`, `InvalidValue`."""
+        """Forget a finished task, before ``REALTIME_RETENTION`` is over. Its viewers are told: it leaves their pages.
+
+        Raises `TaskNotFound`, and `InvalidValue` for one that has not ended, or is a part of a job that has not.
+        """
         return self.registry.remove(values.known_id(task_id))
 
     def holding(self, holder: str) -> Operations:
@@ -315,10 +345,10 @@ class Operations(Supervision):
         return task
 
     def watched(self, task_id: TaskId) -> bool | None:
-        """Whether a task has not ended and somebody looks at it now: a connected page on the screen, or a poller.
+        """Whether somebody looks at a task now: a connected page on the screen, or a poller. False once it has ended.
 
-        (None where that is not known: nobody does in this process, but others share the store; or a worker's server has
-        not said.)
+        None where that is not known: nobody does in this process, but others share the store; or a worker's server has
+        not said.
         """
         task = self.registry.get(values.known_id(task_id))
         return False if task is None else self.registry.watched(task)

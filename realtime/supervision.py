@@ -27,10 +27,12 @@ class Supervision:
     ) -> Task:
         """Say that a task's worker is alive, and will say so again, or update the task, within ``lease`` seconds.
 
-        After half a lease (1–86,400 s) without a word the task shows ``stalled_since``; after all of it it fails with
-        code ``worker_lost``. ``holder`` (1 to 64 characters) says which worker that is: while its lease runs, those of
-        another one are refused with `LeaseHeld`, unless that was started in the place of this one (``takeover=True``);
-        then this one's are. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
+        After half a lease (1 to 86,400 s) without a word the task shows ``stalled_since``; after all of it, it fails
+        with code ``worker_lost``. Progress does not move by it.
+
+        ``holder`` (1 to 64 characters) names the worker. While its lease runs, the heartbeats of another holder are
+        refused with `LeaseHeld`, unless that one says ``takeover=True``, as it was started in the place of this one;
+        from then on this one's are refused. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`.
         """
         if not 1 <= (lease := values.number("lease", lease)) <= 86_400:
             raise InvalidValue("lease", f"{lease!r}; it may be 1 to 86400 seconds")
@@ -39,11 +41,11 @@ class Supervision:
         )
 
     def cancel_task(self, task_id: TaskId, *, done: bool = False) -> Task:
-        """Ask a task to stop, or (``done=True``, the worker's answer) end it as cancelled.
+        """Ask a task to stop; or (``done=True``, the worker's answer) end it as cancelled. Returns its snapshot.
 
         A pending task ends at once. A processing one gets ``cancel_requested_at``, and its handle raises
-        `TaskCancelled` at its next update. Its parts are asked as well. Asking again changes nothing. Raises
-        `TaskNotFound`, `TaskAlreadyFinished`.
+        `TaskCancelled` at its next update; code without a handle has to look for it. Its parts are asked as well.
+        Asking again changes nothing. Raises `TaskNotFound`, and `TaskAlreadyFinished` if it has completed or failed.
         """
         return (self.registry.cancel if done else self.registry.request_cancel)(values.known_id(task_id))
 

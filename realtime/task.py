@@ -111,7 +111,11 @@ class TaskInfo(msgspec.Struct, frozen=True, gc=False):
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
-    """A snapshot of a task. It never changes; ask the registry for a newer one.
+    """A snapshot of a task. It never changes: `get_task_status` returns a newer one.
+
+    Read ``task_id``, ``user_id``, ``name``, ``status``, ``finished``, ``progress`` (a `Progress`), ``result``,
+    ``error`` (a `TaskFailure`), ``metadata``, ``version`` and the times (``created_at``, …: aware, in UTC);
+    ``as_dict()`` is the whole as the page gets it.
 
     The fields, and those of ``info``, are what is stored: times in seconds since 1970, JSON as bytes. The properties
     make something handier of it at each access.

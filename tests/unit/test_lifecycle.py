@@ -60,7 +60,8 @@ class Recorder:
 def test_these_are_the_functions() -> None:
     """The module has them and no other, and the package exports each."""
     functions = inspect.getmembers(lifecycle, inspect.isfunction)
-    assert sorted(name for name, function in functions if function.__module__ == lifecycle.__name__) == NAMES
+    own = [name for name, function in functions if function.__module__ == lifecycle.__name__]
+    assert sorted(name for name in own if not name.startswith("_")) == NAMES
     for name in NAMES:
         assert getattr(realtime, name) is getattr(lifecycle, name)
 
@@ -99,9 +100,14 @@ def test_a_function_hands_the_defaults_on(name: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_function_says_where_to_read_on(name: str) -> None:
-    """Its docstring is one line that names the method."""
-    assert f"`Realtime.{name}`" in (inspect.getdoc(getattr(lifecycle, name)) or "")
+def test_help_tells_all_of_a_function(name: str) -> None:
+    """What the method does is not only pointed at; and it is told whose method that is, and what else is raised."""
+    told = inspect.getdoc(getattr(realtime, name)) or ""
+    whole = inspect.getdoc(getattr(Operations, name)) or ""
+    assert whole.splitlines()[0].endswith((".", ":"))
+    assert told.startswith(whole)
+    assert f"This is `Realtime.{name}`" in told.removeprefix(whole)
+    assert "`NoRealtime`" in told
 
 
 def test_the_only_realtime_needs_no_context() -> None:
