@@ -7,6 +7,7 @@ field and its bound, and changes nothing. None of them waits for a viewer or fai
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, cast
@@ -14,7 +15,7 @@ from typing import Any, Final, cast
 from . import values
 from .batch import Taker, look_at
 from .config import Config
-from .errors import InvalidValue, RealtimeError, TaskCancelled, TaskError, TaskNotFound
+from .errors import InvalidType, InvalidValue, RealtimeError, TaskCancelled, TaskError, TaskNotFound
 from .heart import Heart
 from .kin import ALONE, Kin
 from .progress import MAX_NUMBER
@@ -218,7 +219,7 @@ class Operations(Supervision):
         most 8. Raises `TaskNotFound`, `TaskAlreadyFinished`, `InvalidValue`, `LimitReached` for a ninth stream.
         """
         if type(text) is not str or not text.isascii():
-            text = values.text("text", text, self.config.output_tail)
+            text = values.text("text", text, sys.maxsize)  # no piece is too long: the newest of it is kept
         if stream != "output":
             stream = values.task_id(stream, "stream")
         return self.registry.append_output(values.known_id(task_id), stream, text.encode())
@@ -310,6 +311,8 @@ class Operations(Supervision):
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1_000:
             raise InvalidValue("limit", f"{limit!r}; it may be a whole number from 1 to 1000")
+        if finished is not None and not isinstance(finished, bool):
+            raise InvalidType("finished", f"True, False or None, not {type(finished).__name__}")
         self.registry.follow()
         tasks, following = self.registry.list(
             user_id=self._owner(user_id), groups=values.groups(groups), limit=limit, before=before, finished=finished

@@ -630,6 +630,25 @@ def test_a_list_may_be_of_those_that_have_ended_or_have_not(operations: Operatio
     assert [task.task_id for task in operations.list_tasks("ada", finished=False)] == ["t"]
 
 
+@pytest.mark.parametrize("finished", ["yes", "", 1, 0])
+def test_what_picks_of_a_list_is_true_false_or_none(operations: Operations, finished: Any) -> None:
+    """Another value is refused by name, and does not stand for the one or the other."""
+    with pytest.raises(InvalidType, match=r"^finished: True, False or None, not (str|int)$"):
+        operations.list_tasks("ada", finished=finished)
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_no_piece_of_output_is_too_long(letter: str) -> None:
+    """Whatever it is written in: what is longer than the tail is taken, and its newest bytes are kept."""
+    operations = Operations(MemoryRegistry(output_tail=1024), Config(output_tail=1024), lambda: "ada")
+    operations.create_task("t")
+    end = operations.append_output("t", letter * 1025)
+    assert end == 1025 * len(letter.encode())
+    kept = operations.registry.read_output("t", "output", 0, end, end)
+    assert kept is not None
+    assert kept.data.decode() == letter * (1024 // len(letter.encode()))
+
+
 def test_removing_takes_a_finished_task_out(operations: Operations) -> None:
     """It is gone; what has left has a higher version than the task had."""
     last = operations.complete_task("t")
