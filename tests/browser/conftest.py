@@ -19,6 +19,9 @@ from support.tools import ROOT
 PAGES = Path(__file__).parent / "pages"
 FAILURES = Path(__file__).parent / "failures"
 
+#: Milliseconds that a step may take in a browser: on a loaded machine a page alone takes many seconds.
+PATIENCE = 60_000
+
 # Under this policy a page may run its own scripts and sheets, and nothing that stands in the markup.
 POLICY = "default-src 'self'"
 
@@ -102,6 +105,7 @@ def new_page(browser: Browser, complaints: list[str], request: pytest.FixtureReq
             **{"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1280, "height": 900}} | options
         )
         contexts.append(context)
+        context.set_default_timeout(PATIENCE)
         context.on("console", heard)
         context.on("weberror", lambda web_error: complaints.append(str(web_error.error)))
         return context.new_page()

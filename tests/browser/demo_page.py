@@ -14,7 +14,8 @@ PATIENCE = 60_000  # milliseconds; machines may be slow, and nothing is decided 
 DEMO = ["python", "-c", "from realtime.cli import main; main()", "demo", "--port", "{port}"]
 ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
 
-# What the elements tell, one line for each snapshot and each state of a connection.
+# What the elements tell, one line for each snapshot and each state of a connection; and what there was to be read in
+# each place, one text after another, also of what is soon over: a cut, a lease, a job of some seconds.
 LISTEN = """
 globalThis.heard = [];
 addEventListener("realtime-change", ({ target, detail: { task } }) => {
@@ -24,6 +25,29 @@ addEventListener("realtime-state", ({ target, detail: { state } }) => {
   if (target.localName !== "realtime-connection") return; // the list has one of its own
   heard.push({ side: target.getAttribute("client"), connection: state.state });
 });
+globalThis.shown = {};
+setInterval(() => {
+  const places = { fate: document.querySelector(".fate") };
+  for (const view of document.querySelectorAll(".view")) {
+    const { user } = view.dataset;
+    const within = (selector) => view.querySelector(selector)?.shadowRoot;
+    places[`${user} connection`] = within("header realtime-connection")?.querySelector("[part=state]");
+    places[`${user} cut`] = view.querySelector(".cut");
+    for (const card of within("realtime-tasks")?.querySelectorAll("realtime-task") ?? []) {
+      places[`${user} ${card.task?.name}`] = card.shadowRoot.querySelector(".card");
+    }
+  }
+  for (const [place, node] of Object.entries(places)) {
+    if (!node) continue;
+    const texts = (shown[place] ??= []);
+    const more = [
+      node.ariaDisabled === "true" ? "(off)" : "",
+      node.querySelector("progress:indeterminate") ? "(no total)" : "",
+    ];
+    const text = [node.innerText, ...more].join(" ").replace(/\\s+/g, " ").trim();
+    if (texts.at(-1) !== text) texts.push(text);
+  }
+}, 100);
 """
 
 
@@ -55,6 +79,17 @@ class Demo:
         """What was told on one side: of the job of that name, or of the connection."""
         heard: list[dict[str, Any]] = self.page.evaluate("heard")
         return [line for line in heard if line["side"] == side and line.get("name") == name]
+
+    def wait_for_shown(self, place: str, *words: str) -> None:
+        """Return when each of these regular expressions was shown in a place at some time: ``ada connection``,
+        ``ada cut``, ``ada Check holiday.mov``, ``fate``.
+
+        For what passes by itself, and may be over before the test comes to look: the page looks ten times a second.
+        """
+        self.page.wait_for_function(
+            "([place, all]) => all.every((each) => shown[place]?.some((text) => new RegExp(each).test(text)))",
+            arg=[place, list(words)],
+        )
 
 
 class Side:

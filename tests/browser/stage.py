@@ -8,7 +8,8 @@ from playwright.sync_api import Locator, Page
 
 #: Where the clock stands when the page opens.
 NOW = "2026-11-24T14:03:30Z"
-BEFORE = "2026-11-24T14:03:29Z"
+#: Where it stands at first, for as long as it runs by itself: until it is told to stop at `NOW`, which it may not pass.
+BEFORE = "2026-11-23T14:03:30Z"
 
 #: What a card shows, as a reader and a screen reader would find it.
 READ_CARD = """

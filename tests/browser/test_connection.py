@@ -231,6 +231,10 @@ def test_a_client_may_be_handed_over(stage: Stage) -> None:
 def test_what_a_page_set_before_the_elements_were_there_holds(stage: Stage) -> None:
     """Properties and markup of the time before the module was loaded are those of the element."""
     stage.open(path="/early.html")
+    # A page is loaded before what its scripts wait for is.
+    for task_id in ("a", "b"):
+        stage.page.locator(f"realtime-task[task-id={task_id}]:defined").wait_for(state="attached")
+    stage.advance(300)
     assert stage.read("a")["name"] == "Ada's"
     assert stage.read("b")["name"] == "My label"
 

@@ -20,6 +20,8 @@ from support.remote import PATIENCE, wait_until
 from support.tools import ROOT
 from support.viewer import Viewer
 
+pytestmark = pytest.mark.timeout(300)
+
 
 class Connection(http.client.HTTPConnection):
     """One connection to one of the processes. It keeps its cookies."""
@@ -175,7 +177,7 @@ def test_ctrl_c_ends_all(server_process: StartServer) -> None:
         [worker] = wait_until(lambda: [child for pid in pair.pids for child in children_of(pid)], bool)
         wait_until(lambda: command_of(worker), lambda command: "realtime.demo_worker" in command)
         os.killpg(pair.server.pid, signal.SIGINT)
-        assert pair.server.wait() == 0
+        assert pair.server.wait(timeout=60) == 0
     wait_until(lambda: [pid for pid in (*processes, worker) if is_alive(pid)], lambda alive: alive == [])
     assert re.findall("Traceback|Interrupt", pair.server.output()) == []
 
