@@ -6,9 +6,10 @@ export interface Progress {
   /** null: nobody knows how much there is to do. */
   readonly total: number | null;
   readonly unit: string | null;
-  /** 0 to 100; null without a total. */
+  /** 0 to 100; null where it cannot be told: without a total, unless the job gives the percent itself. */
   readonly percent: number | null;
-  readonly message: string;
+  /** What is being done now; null until the job says it. */
+  readonly message: string | null;
   /** Units a second; null until it can be told. */
   readonly rate: number | null;
   /** Seconds; null until it can be told. */
