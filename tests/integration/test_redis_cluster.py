@@ -357,6 +357,64 @@ def test_a_node_that_was_started_anew_has_lost_its_memory(
     assert again.version > max(task.version for task in before)
 
 
+def marked(cluster: Cluster, registry: RedisRegistry) -> set[Node]:
+    """The nodes that have a mark which is noted."""
+    link = registry._link
+    (noted,) = link.ask(("HGET", link.keys.meta, "marks"))
+    marks = [link.keys.note(f"mark/{number}") for number in (noted or b"").decode().split()]
+    return {cluster.owner(mark) for mark in marks if link.ask(("EXISTS", mark)) == [1]}
+
+
+def test_a_node_that_was_flushed_has_lost_its_memory(
+    opened: contextlib.ExitStack, harmed: Cluster, harmed_url: str
+) -> None:
+    """It is the same node, and it has not the lists: that is another epoch all the same, one for all servers."""
+    servers = [opened.enter_context(contextlib.closing(Server(harmed_url, timeout=5.0))) for _ in range(2)]
+    worker = opened.enter_context(contextlib.closing(RedisRegistry(harmed_url, timeout=5.0)))
+    for server in servers:
+        server.open(user_room("ada"))
+    ids = on_each_node(harmed, worker)
+    before = [worker.create(new(task_id))[0] for task_id in ids.values()]
+    for server in servers:
+        server.wait_until(lambda server=server: len(told(server)) == len(before))  # type: ignore[misc]
+    wait_for(lambda: marked(harmed, worker) == set(harmed.nodes))
+    lists = harmed.owner(worker._link.keys.meta)
+    for times, node in enumerate([node for node in harmed.nodes if node is not lists], 1):
+        with contextlib.closing(node.client()) as direct:
+            direct.flushall()
+        lost = ids.pop(node)
+        for server in servers:
+            server.wait_until(lambda server=server: len(server.epochs) == times)  # type: ignore[misc]  # noqa: B023
+        wait_for(lambda: marked(harmed, worker) == set(harmed.nodes))
+        worker.check()  # it keeps no feed, and has lost no connection
+        assert worker.get(lost) is None
+        for task_id in ids.values():
+            task = worker.update(task_id, f"Still here {times}")
+            for server in servers:
+                server.wait_until(partial(heard, server, task))
+    for server in servers:
+        assert server.epochs[-1:] == [worker.epoch] == [server.local.epoch]
+    assert servers[0].epochs == servers[1].epochs
+    assert before[0].epoch not in servers[0].epochs
+
+
+def test_a_mark_that_moves_is_there_and_another_takes_its_place(server: Server, worker: RedisRegistry) -> None:
+    """Nothing is lost where a slot moves, and no node is without a mark for long."""
+    cluster = shared_cluster()
+    server.open(user_room("ada"))
+    wait_for(lambda: marked(cluster, worker) == set(cluster.nodes))
+    keys = worker._link.keys
+    noted = worker._link.ask(("HGET", keys.meta, "marks"))
+    key = keys.note(f"mark/{int(noted[0].split()[0])}")
+    first = cluster.owner(key)
+    cluster.move(key, next(node for node in cluster.nodes if node is not first))
+    wait_for(lambda: worker._link.ask(("HGET", keys.meta, "marks")) != noted)
+    assert marked(cluster, worker) == set(cluster.nodes)
+    task = worker.create(new())[0]
+    server.wait_until(partial(heard, server, task))
+    assert (server.reaches, server.epochs) == ([], [])
+
+
 def test_viewers_of_two_servers_end_right_when_a_node_is_started_anew(
     server_process: StartServer, harmed: Cluster, harmed_url: str
 ) -> None:

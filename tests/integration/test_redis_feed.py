@@ -250,8 +250,8 @@ def test_what_came_in_a_gap_is_new_though_the_clock_is_in_doubt(server: Server, 
     link = server._link
     ask = link._ask
 
-    def late(runs: str, sure: bool) -> tuple[list[Any], float]:
-        answer, asked = ask(runs, sure)
+    def late(runs: str, sure: bool, over: str = "") -> tuple[list[Any], float]:
+        answer, asked = ask(runs, sure, over)
         return answer, asked - 10.0
 
     link._ask = late  # type: ignore[method-assign]

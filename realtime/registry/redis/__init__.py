@@ -72,9 +72,10 @@ of users and groups are in the slot of the lists, whose scripts tell that a task
 removed. The feed has a connection to each primary, and follows with a room each unfinished task of it, as `sharded`
 says; what a moved slot has taken elsewhere it follows there (`lines`), and catches up with it. The epoch stands beside
 the lists with the run ids of all primaries that have slots: if one of them is missing, because it was started anew or
-another has taken its place, writes may be lost, and a new epoch begins; one that joins changes nothing. A cluster that
-gives a primary's last slots away begins a new one, too: that looks the same. `relist` makes up for lists that were
-lost alone: who sweeps goes through all tasks, and who reads one that is older than the epoch makes sure of that one.
+another has taken its place, writes may be lost, and a new epoch begins; one that joins changes nothing. A new one
+begins, too, when a primary has lost its mark: it was flushed (`marks`). A cluster that gives a primary's last slots
+away begins a new one, too: that looks the same. `relist` makes up for lists that were lost alone: who sweeps goes
+through all tasks, and who reads one that is older than the epoch makes sure of that one.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from redis.exceptions import AskError, MovedError, NoScriptError, RedisClusterEx
 
 from .address import Address, read_address
 from .link import Link, greeted, own_connection, unavailable
+from .marks import Marks
 
 _T = TypeVar("_T")
 
@@ -37,6 +38,7 @@ class ClusterLink(Link):
         self._runs: dict[str, str] = {}
         #: How often the cluster has agreed on something new: on who has which slots, among other things.
         self._agreed = ""
+        self._marks = Marks(self)
         self._making = Lock()
         self._made: Any = None
         super().__init__(address)
@@ -162,6 +164,14 @@ class ClusterLink(Link):
             if runs == self._servers(False):
                 return self._note(epoch)
             self._epoch = None  # it was another server that answered
+
+    def survey(self) -> str:
+        epoch = self.look()
+        if not self._marks.stand():
+            # Of several who find that out, the first begins a new one.
+            self._take(*self._ask(self._servers(True), True, epoch))
+            epoch = self.look()
+        return epoch
 
     def _learn(self) -> None:
         """See whether the cluster has agreed on something new, and find out who has which slots if it has."""

