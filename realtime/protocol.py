@@ -11,7 +11,7 @@ snapshot of one task; every request of a viewer is acknowledged with ``{"ok": tr
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -185,8 +185,6 @@ _EVENT_NAMES: tuple[str, ...] = (
     "TASK_OUTPUT", "TASK_REMOVED", "TASKS_SNAPSHOT", "SERVER_STATE",
 )  # fmt: skip
 _COMMAND_NAMES: tuple[str, ...] = ("SUBSCRIBE", "UNSUBSCRIBE", "CANCEL_TASK", "LIST_TASKS", "REMOVE_TASK", "VISIBILITY")
-
-ServerState = Literal["live", "stale"]
 
 if __name__ == "__main__":
     print(javascript(), end="")

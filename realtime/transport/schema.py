@@ -188,9 +188,11 @@ class TasksSnapshot(Shape, frozen=True):
 
 
 class ServerStateChange(Shape, frozen=True):
-    """Whether the server reaches its task store."""
+    """Whether the server reaches its task store; or that it goes away, and within how many seconds to connect again."""
 
-    state: Literal["live", "stale"]
+    state: Literal["live", "stale", "stopping"]
+    #: Each viewer at a moment of its own: all at once would be too many for the others.
+    reconnect_within: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,39 @@ def test_a_real_server_does_as_described(server: Remote, key: tuple[Path, str], 
         ask()
     wanted = {GenerationMode.POSITIVE: {200, 201, 202}, GenerationMode.NEGATIVE: {400, 422}}[mode]
     assert wanted <= set(statuses), statuses
+
+
+def test_what_a_viewer_hears_is_what_is_described(server_process: StartServer) -> None:
+    """Each event of the protocol, in the shape that the AsyncAPI document has for it; and each answer."""
+    server = remote.start(server_process, remote.serve("plain:app"))
+    document = server.json("GET", "/realtime/v1/asyncapi.json")
+    with watching(server.url, "ada") as viewer:
+        ends: list[tuple[str, dict[str, Any]]] = [
+            ("complete_task", {}), ("fail_task", {"error": "no"}), ("cancel_task", {"done": True})
+        ]  # fmt: skip
+        for number, (end, more) in enumerate(ends):
+            task_id = f"t{number}"
+            server.call("create_task", task_id=task_id, user_id="ada", total=3)
+            viewer.wait_for_task(task_id, status="processing")
+            server.call("update_task_progress", task_id=task_id, current=1)
+            viewer.wait_for_task(task_id, current=1)
+            server.call("append_output", task_id=task_id, text="half way\n")
+            server.call(end, task_id=task_id, **more)
+        viewer.wait_for_event("task_cancelled")
+        answers = [
+            viewer.ask("subscribe", task_ids=["t0"]), viewer.ask("list_tasks", limit=2),
+            viewer.ask("list_tasks", limit=0), viewer.ask("remove_task", task_id="t0"),
+            viewer.ask("cancel_task", task_id="none"),
+        ]  # fmt: skip
+        assert [answer["ok"] for answer in answers] == [True, True, False, True, False]
+        viewer.wait_for_event("task_removed")
+        server.server.send_signal(signal.SIGTERM)
+        viewer.wait_for_event("server_state")
+    heard = [(event, payload) for event, payload in viewer.events if event != "disconnect"]
+    assert {event for event, _ in heard} == set(PUSHES)
+    for event, payload in [*heard, *(("acknowledgement", answer) for answer in answers)]:
+        shape = document["components"]["messages"][event]["payload"]
+        jsonschema.validate(payload, {**shape, "components": document["components"]})
+    for state in ("live", "stale"):
+        shape = document["components"]["messages"]["server_state"]["payload"]
+        jsonschema.validate({"state": state}, {**shape, "components": document["components"]})
