@@ -73,7 +73,7 @@ def demo(host: str, port: int, count: int) -> None:
 @click.argument("app")
 @_listening
 def serve(app: str, host: str, port: int, count: int) -> None:
-    """Serve APP, a ``module:app`` or ``module:factory``, to browsers.
+    """Serve APP, module:app or module:factory, to browsers.
 
     Views, handlers and jobs run on native threads; nothing is monkey-patched. It speaks plain HTTP: TLS is the work of
     a proxy in front of it.
@@ -90,7 +90,10 @@ def serve(app: str, host: str, port: int, count: int) -> None:
 @click.option("--user", help="The ticket's holder is this user.")
 @click.option("--task", help="The ticket's holder may view this one task.")
 def ticket(app: str, user: str | None, task: str | None) -> None:
-    """Print a signed ticket of APP for a user or for one task."""
+    """Print a signed ticket of APP for a user or for one task.
+
+    It lets a page without a login watch, for REALTIME_TICKET_AGE seconds: connect({ticket}).
+    """
     _ticket(_load(ScriptInfo(app_import_path=app)), user, task)
 
 
@@ -119,10 +122,14 @@ def run(
     url: str, user: str, name: str | None, task_id: str | None, parent: str | None, grace: float, lease: float,
     command: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Run COMMAND as a task, with its output, its exit code, and a Cancel button that stops it.
+    """Run any command as a task.
 
-    The worker key is read from REALTIME_KEY; it needs the scopes create and report. After -- all options are the
-    command's: realtime run --user 42 -- make -j2 all
+    The page shows its output, its exit code, and a Cancel button that stops it. After -- all options are the command's:
+
+    \b
+        realtime run --user 42 --name Build -- make -j2 all
+
+    The worker key is read from REALTIME_KEY; it needs the scopes create and report.
 
     The exit code is that of the command (128 + n if signal n ended it; 127 if it was not found, 126 if it cannot be
     run); 125 if the server could not be told of the task: then the command is not run.
@@ -165,7 +172,10 @@ def flask_serve(info: ScriptInfo, host: str, port: int, count: int) -> None:
 @click.option("--task", help="The ticket's holder may view this one task.")
 @pass_script_info
 def flask_ticket(info: ScriptInfo, user: str | None, task: str | None) -> None:
-    """Print a signed ticket for a user or for one task."""
+    """Print a signed ticket for a user or for one task.
+
+    It lets a page without a login watch, for REALTIME_TICKET_AGE seconds: connect({ticket}).
+    """
     _ticket(_load(info), user, task)
 
 

@@ -24,13 +24,16 @@ _expires = click.option("--expires", help="When it stops working: 12h, 90d, 2027
 
 @click.group()
 def keys() -> None:
-    """Worker keys: what lets a worker in another process report over HTTP."""
+    """Make, list and revoke worker keys.
+
+    A worker in another process reports over HTTP with one. Each is shown once; the file has its SHA-256.
+    """
 
 
 @keys.command()
 @click.option(
     "--scope", "scopes", multiple=True, required=True,
-    help="create, report, read, control; user:ID and group:ID bind it to their tasks. Several, or with commas.",
+    help="create, report, read, control: what it may do; user:ID, group:ID: only with their tasks. Commas, or several.",
 )  # fmt: skip
 @click.option("--name", help="Whose key it is; else its id.")
 @_expires
@@ -47,7 +50,10 @@ def create(scopes: tuple[str, ...], name: str | None, expires: str | None, path:
 @_expires
 @_file
 def rotate(name: str, grace: str, expires: str | None, path: Path | None) -> None:
-    """Make a new key in the place of NAME; both work until the grace is over."""
+    """Make a new key in the place of NAME.
+
+    Both work until the grace is over.
+    """
     path, longer = _path(path), store.period(grace)
     if longer is None and grace != "0":
         raise InvalidValue("grace", f"{grace[:40]!a}; give 0, 30m, 12h, 7d")
