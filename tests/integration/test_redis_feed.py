@@ -7,6 +7,7 @@ import secrets
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from realtime.protocol import group_room, task_room, user_room
 from realtime.registry.redis import RedisRegistry
 from realtime.registry.redis import feed as feed_module
 from realtime.task import NewTask, TaskFailure
+from support.clusters import shared_cluster
 from support.forks import in_child
 from support.listening import Server, wait_for
 from support.stores import StoreServer, shared_server
@@ -128,6 +130,90 @@ def test_what_the_hub_asks_for_and_is_not_there_follows(server: Server, worker: 
     assert server.local.get("old") is None
     server.wait_until(lambda: server.changes)
     assert server.changes == [(ended, False)]
+
+
+def test_what_the_hub_asks_for_so_early_that_news_may_be_on_their_way_follows_too(
+    server: Server, worker: RedisRegistry
+) -> None:
+    """There were none: it has been told of already."""
+    server.open(user_room("ada"))
+    task = worker.create(new())[0]
+    server.wait_until(lambda: server.changes)
+    server.feed.mirror.reset(server.epoch)
+    assert server.local.get("a") is None
+    server.wait_until(lambda: len(server.changes) == 2)
+    assert server.changes == [(task, True), (task, False)]
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_task_that_is_asked_for_before_its_news_are_read_is_new_all_the_same(
+    opened: contextlib.ExitStack, url: str, monkeypatch: pytest.MonkeyPatch, sharded: bool
+) -> None:
+    """Whoever made it has told of it already; the hub misses it and asks, while the server looks at another room."""
+    if sharded:
+        url = f"{shared_cluster().url}?prefix=rt-{secrets.token_hex(8)}"
+    server = opened.enter_context(contextlib.closing(Server(url, timeout=10.0)))
+    worker = opened.enter_context(contextlib.closing(RedisRegistry(url, timeout=10.0)))
+    server.open(user_room("ada"))
+    busy, go_on, meet = threading.Event(), threading.Event(), server.feed._meet
+
+    def hold_up(rooms: list[str], since: float) -> None:
+        busy.set()
+        assert go_on.wait(20)
+        meet(rooms, since)
+
+    monkeypatch.setattr(server.feed, "_meet", hold_up)
+    server.watch(group_room("team"))
+    assert busy.wait(20)
+    task = worker.create(new())[0]
+    assert server.local.get("a") is None
+    go_on.set()
+    server.wait_until(lambda: server.changes)
+    last = worker.create(new("last"))[0]
+    server.wait_until(lambda: (last, True) in server.changes)
+    assert [change for change in server.changes if change[0] != last] == [(task, True)]
+
+
+def test_who_comes_as_a_room_is_left_finds_it_followed(
+    server: Server, worker: RedisRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Just when its time is over: it is told that all is here, so nothing of it may go."""
+    monkeypatch.setattr(feed_module, "_LINGER", 0.0)
+    server.open(user_room("ada"))
+    task = worker.create(new())[0]
+    server.wait_until(lambda: server.changes)
+    left = threading.Event()
+
+    found: list[bool] = []
+
+    def come(timeout: float) -> None:
+        server.watch(user_room("ada"))
+        found.append(server.feed.wait_for([user_room("ada")], timeout))
+
+    late = threading.Thread(target=come, args=(600.0,), daemon=True)
+
+    class Live(set[str]):
+        """The rooms that are caught up with. One comes just before a room goes from here, and one just after."""
+
+        def difference_update(self, *rooms: Iterable[object]) -> None:
+            over = user_room("ada") in rooms[0] and not left.is_set()
+            if over:
+                come(0.0)
+            super().difference_update(*rooms)
+            if over:
+                late.start()
+                wait_for(lambda: server.feed._waiting)
+                left.set()
+
+    gone: list[str] = []
+    monkeypatch.setattr(server.feed.mirror, "leave", gone.append)
+    server.feed.live = Live(server.feed.live)
+    server.unwatch(user_room("ada"))
+    assert left.wait(40)
+    late.join(20)
+    assert found == [True, True]
+    assert gone == []
+    assert server.local.get("a") == task
 
 
 # Gaps.

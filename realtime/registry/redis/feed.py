@@ -29,6 +29,7 @@ from .lines import Lines
 from .link import Link
 from .mirror import Mirror
 from .sweeping import Sweeping
+from .teller import Teller
 
 _log = logging.getLogger("realtime")
 
@@ -38,23 +39,6 @@ _INTERVAL: Final = 1.0
 _LINGER: Final = 10.0
 #: Seconds for which a gap can be made up for.
 LONGEST_GAP: Final = 3000.0
-
-
-class Teller:
-    """Whom the feed tells what, the announcements of a registry; and ``sweep``, which it has done in time."""
-
-    def __init__(
-        self, change: Callable[[Task, bool], None], output: Callable[[Task, str, int], None],
-        removed: Callable[[Removed], None], pinned: Callable[[str], bool], epoch: Callable[[str], None],
-        reachable: Callable[[bool], None], sweep: Callable[[], object],
-    ) -> None:  # fmt: skip
-        self.change = change
-        self.output = output
-        self.removed = removed
-        self.pinned = pinned
-        self.epoch = epoch
-        self.reachable = reachable
-        self.sweep = sweep
 
 
 class Feed:
@@ -67,9 +51,10 @@ class Feed:
         self._timeout = timeout
         self._sweeping = Sweeping(tell.sweep)
         self.mirror = Mirror(tail, self._want)
-        #: What other threads ask for: rooms to count up or down, and tasks that are not here.
+        #: What other threads ask for: rooms to count up or down, and tasks that are not here, and up to when all news
+        #: must be here before that is looked at.
         self._counts: deque[tuple[str, int, float]] = deque()
-        self._wanted: dict[str, None] = {}
+        self._wanted: dict[str, float] = {}
         self._waiting: dict[str, list[threading.Event]] = {}
         self._thread: tuple[int, threading.Thread] | None = None
         self._bell: Bell | None = None
@@ -147,7 +132,7 @@ class Feed:
 
     def _want(self, task_id: str) -> None:
         if self.running and task_id not in self._wanted:
-            self._wanted[task_id] = None
+            self._wanted[task_id] = 0.0
             self.wake()
 
     def wake(self) -> None:
@@ -233,6 +218,20 @@ class Feed:
         """Take in what others asked for. Returns the rooms to follow from now on, and those to leave."""
         new: list[str] = []
         now = time.monotonic()
+        left = self._take_counts(new, now)
+        live = self.live.intersection(left)
+        self.live.difference_update(left)
+        if self._counts and live:  # who has counted before that saw them live, whoever does from now on will not
+            still = set(self._take_counts(new, now))
+            left = [room for room in left if room in still]
+            self._open(live - still)
+        for room in left:
+            del self._leaving[room], self._interest[room], self._since[room]
+            self.mirror.leave(room)
+        return new, left
+
+    def _take_counts(self, new: list[str], now: float) -> list[str]:
+        """Returns rooms that it is time to leave."""
         while self._counts:
             room, by, since = self._counts.popleft()
             if room not in self._interest:
@@ -244,12 +243,14 @@ class Feed:
                 self._leaving[room] = now + _LINGER
             else:
                 self._leaving.pop(room, None)
-        left = [room for room, over in self._leaving.items() if over <= now]
-        for room in left:
-            del self._leaving[room], self._interest[room], self._since[room]
-            self.live.discard(room)
-            self.mirror.leave(room)
-        return new, left
+        return [room for room, over in self._leaving.items() if over <= now]
+
+    def _open(self, rooms: Collection[str]) -> None:
+        """What is in these rooms is here."""
+        self.live.update(rooms)
+        for room in rooms:
+            for event in self._waiting.pop(room, ()):
+                event.set()
 
     # News.
 
@@ -331,11 +332,9 @@ class Feed:
             self._tell.epoch("")
         rooms = [room for room in rooms if room in self._interest]
         self._make_up(rooms, since or now, since or min((self._since[room] for room in rooms), default=now))
-        self._whole = now
-        self.live.update(rooms)
-        for room in rooms:
-            for event in self._waiting.pop(room, ()):
-                event.set()
+        if not self._whole or self._interest.keys() <= set(rooms):  # else news of other rooms may be on their way
+            self._whole = now
+        self._open(rooms)
 
     def _make_up(self, rooms: list[str], since: float, told: float, told_output: int | None = None) -> None:
         """Tell what happened in rooms after ``since``. What was created after ``told`` is new; of streams that are not
@@ -359,9 +358,13 @@ class Feed:
 
     def _fetch(self) -> None:
         """Read tasks that were asked for."""
-        wanted = list(self._wanted)
+        wanted = [task_id for task_id, when in dict(self._wanted).items() if when <= self._whole]
         if wanted:
             for task in self._catch_up.tasks(wanted).values():
+                if self.mirror.held(task.task_id) is None and task.info.created > self._whole:
+                    self._wanted[task.task_id] = task.info.created  # its news, on their way, say that it is new
+                    wanted.remove(task.task_id)
+                    continue
                 self._take(task, False)
                 if task.output_size or task.output_more:
                     held = self.mirror.held(task.task_id)

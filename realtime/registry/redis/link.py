@@ -45,7 +45,7 @@ class Link:
         self._last: str | None = None
         #: When it began, in seconds since 1970; 0: not known, or long ago.
         self.born = 0.0
-        #: What the server's clock is ahead of ours, in seconds; and by how much that may be wrong.
+        #: What the server's clock is ahead of ours, in seconds; and how much less that may be.
         self.offset = self.doubt = 0.0
         #: Called with a new epoch, when there was one before. Must not raise.
         self.on_epoch: Callable[[str], None] | None = None
@@ -200,9 +200,10 @@ class Link:
     def _take(self, answer: list[Any], asked: float) -> str:
         epoch, seconds, micros, born = answer[:4]
         self.born = float(born)
-        now = time.time()
-        self.offset = int(seconds) + int(micros) / 1e6 - (asked + now) / 2
-        self.doubt = max(0.0, now - asked) / 2
+        store, now = int(seconds) + int(micros) / 1e6, time.time()
+        # No further than is certain: of an answer that took long it is not known when in between it was given.
+        self.offset = min(max(self.offset, store - now), store - asked)
+        self.doubt = max(0.0, self.offset - (store - now))
         self._epoch = known = str(epoch.decode())
         return known
 

@@ -28,7 +28,7 @@ from .catchup import CatchUp
 from .cluster import open_link
 from .codec import encode
 from .families import Families, RegistryWithFamilies
-from .feed import Feed, Teller
+from .feed import Feed
 from .followers import Followers
 from .keys import rooms_with_lists
 from .leases import StoredLeases
@@ -39,6 +39,7 @@ from .outputs import Outputs
 from .records import Known, Records
 from .relist import Relist
 from .sharded import ShardedFeed
+from .teller import Teller
 
 #: Milliseconds that the server itself keeps a finished task beyond its retention, in case nobody takes it out.
 _GRACE: Final = 3_600_000
