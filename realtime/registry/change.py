@@ -53,11 +53,10 @@ class Change(Entry):
                 self.error = TaskNotFound(self._task_id)
             self._settled = True
             alone = self._alone
-        if alone:
-            if self.error is None:
-                self._tell()
-            else:
+            if alone and self.error is not None:  # before anybody can see that nothing waits any more
                 staging.complaints.append(f"A change of the task {self._task_id} was not stored: {self.error}")
+        if alone and self.error is None:
+            self._tell()
 
     def finish_here(self, may_wait: bool) -> bool:
         """Wait for it and tell it; returns whether that was done. Without ``may_wait`` the journal's thread tells it.

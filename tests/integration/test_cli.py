@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def test_the_reloader_brings_viewers_back(server_process: StartServer, tmp_path:
     def epoch() -> str:
         try:
             return str(server.stats()["epoch"])
-        except (OSError, ValueError, AssertionError):
+        except (OSError, ValueError, AssertionError, http.client.HTTPException):
             return str(before)
 
     remote.wait_until(epoch, lambda now: bool(now != before))

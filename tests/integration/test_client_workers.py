@@ -194,10 +194,20 @@ def test_a_worker_that_is_killed_leaves_its_task_as_it_was(served: Remote, key: 
             worker.send_signal(signal.SIGKILL)
             worker.wait(LONG)
         with Client(served.url, key, timeout=LONG) as client:
-            before = client.get_task_status("killed")
-            assert before is not None
-            assert before.current is not None
-            assert client.update_task_progress("killed", advance=1).current == before.current + 1
+
+            def current() -> float:
+                task = client.get_task_status("killed")
+                assert task is not None
+                assert task.current is not None
+                return task.current
+
+            def goes_on() -> bool:
+                before = current()
+                client.update_task_progress("killed", advance=1)
+                return current() == before + 1
+
+            # One request of the dead worker, and no more, may have been under way to the server, and come in between.
+            assert goes_on() or goes_on()
             client.complete_task("killed")
         viewer.wait_for_task("killed", status="completed")
         text = written(viewer, "killed")

@@ -75,7 +75,7 @@ def runs(pid: int) -> bool:
     """Whether a process is there, and has not ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may go between the opening of the file and the reading
         return False
 
 

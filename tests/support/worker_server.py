@@ -23,6 +23,8 @@ from realtime.errors import RealtimeError, TaskAlreadyFinished, TaskNotFound
 from realtime.operations import NOBODY, Operations
 from realtime.registry.memory import MemoryRegistry
 
+from .ports import free_port
+
 KEY = "rt_0123abcd_" + "k" * 43
 
 
@@ -61,7 +63,8 @@ class WorkerServer:
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._server: ThreadingHTTPServer | None = None
-        self.port = 0
+        #: None that a client's connection could be given while the server is away.
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -85,7 +88,6 @@ class WorkerServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def stop(self) -> None:

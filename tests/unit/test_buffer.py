@@ -42,6 +42,19 @@ def eventually(condition: Callable[[], object]) -> None:
         pause.wait(0.005)
 
 
+def insist(call: Callable[[], Any]) -> Any:
+    """What a call returns that may be made again; on a busy machine an answer may take longer than its time."""
+    answers: list[Any] = []
+
+    def attempt() -> bool:
+        with contextlib.suppress(RegistryUnavailable):
+            answers.append(call())
+        return bool(answers)
+
+    eventually(attempt)
+    return answers[0]
+
+
 class Store(MemoryRegistry):
     """A store that can be away; ``lost`` answers get lost: what was asked for is done all the same."""
 
@@ -269,7 +282,8 @@ def test_many_threads_lose_nothing(store: Store) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(60)
+        assert not thread.is_alive()
     over.set()
     flicker.join(PATIENCE)
     store.away = False
@@ -335,8 +349,8 @@ def test_an_outage_is_survived_by_updates_and_told_to_all_else() -> None:
         operations = Operations(registry, Config(), lambda: None)
         try:
             for task_id in ("a", "b", "c"):
-                registry.create(NewTask(task_id, total=100))
-            registry.heartbeat("c", 30.0, "me")
+                insist(lambda task_id=task_id: registry.create(NewTask(task_id, total=100), exist_ok=True))  # type: ignore[misc]
+            insist(lambda: registry.heartbeat("c", 30.0, "me"))
             held = When(registry, holder="me")
             proxy.cut()
             assert operations.update_task_progress("a", "held", advance=3).current == 3
@@ -358,7 +372,7 @@ def test_an_outage_is_survived_by_updates_and_told_to_all_else() -> None:
             eventually(lambda: not registry.buffer.waiting())
             assert (other.get("a").current, other.get("a").message) == (23, "held")  # type: ignore[union-attr]
             assert other.get("c").message == "Starting..."  # type: ignore[union-attr]
-            assert operations.complete_task("a").current == 23
+            assert insist(lambda: operations.complete_task("a")).current == 23
         finally:
             proxy.heal()
             registry.close()

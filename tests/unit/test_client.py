@@ -181,13 +181,14 @@ def test_a_block_and_its_output(client: Client, server: WorkerServer) -> None:
     assert stored(server, "v").status is TaskStatus.COMPLETED
 
 
-def test_output_before_an_end_arrives_before_it(client: Client, server: WorkerServer) -> None:
+def test_output_before_an_end_arrives_before_it(server: WorkerServer) -> None:
     """In one request, as it was said."""
-    client.create_task("t", "ada")
-    for number in range(100):
-        client.append_output("t", f"{number}\n")
-    client.update_task_progress("t", "last words")
-    client.complete_task("t")
+    with Client(server.url, KEY, timeout=LONG, interval=10.0) as client:
+        client.create_task("t", "ada")
+        for number in range(100):
+            client.append_output("t", f"{number}\n")
+        client.update_task_progress("t", "last words")
+        client.complete_task("t")
     assert output(server, "t") == "".join(f"{number}\n" for number in range(100))
     assert [operation["op"] for operation in server.done if operation["op"] != "output"] == [
         "create", "update", "complete",
@@ -442,7 +443,7 @@ def test_what_a_server_sends_is_bounded(server: WorkerServer, monkeypatch: pytes
 def test_no_answer_in_time_is_an_error_that_names_the_server(server: WorkerServer) -> None:
     """Nothing waits for ever, and an end is sent all the same once the server is back."""
     client = Client(server.url, KEY, timeout=1.5)
-    client.create_task("t", "ada")
+    server.operations.create_task("t", "ada")  # nobody waits for that
     hang = threading.Event()
     server.faults.append(hang)
     with pytest.raises(RegistryUnavailable, match=f"127.0.0.1:{server.port}.*The end is kept"):

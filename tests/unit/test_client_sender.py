@@ -175,8 +175,9 @@ def test_while_the_server_is_away_updates_do_not_wait_and_are_merged() -> None:
 
 def test_an_end_that_got_no_answer_in_time_is_kept_and_sent_later() -> None:
     """The caller is told; the task ends right all the same."""
-    worker = Worker(timeout=0.5)
+    worker = Worker()
     worker.tasks.create(NewTask("t"))
+    worker.tasks._timeout = 0.5
     back = threading.Event()
 
     def gate() -> None:
@@ -196,7 +197,8 @@ def test_an_end_that_got_no_answer_in_time_is_kept_and_sent_later() -> None:
 
 def test_a_creation_that_nobody_waits_for_any_more_is_not_made() -> None:
     """Its caller was told that there is no task."""
-    worker = Worker(timeout=0.5)
+    worker = Worker()
+    worker.tasks._timeout = 0.5
     back = threading.Event()
 
     def gate() -> None:
@@ -208,6 +210,7 @@ def test_a_creation_that_nobody_waits_for_any_more_is_not_made() -> None:
         worker.tasks.create(NewTask("t"))
     with pytest.raises(RegistryUnavailable, match="Nothing was read"):
         worker.tasks.read("t")
+    worker.tasks._timeout = LONG
     back.set()
     worker.tasks.create(NewTask("u"))
     worker.sender.stop(LONG)

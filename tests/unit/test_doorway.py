@@ -40,8 +40,13 @@ class House:
             self.connection, self.address = listening.accept()
         self.peer.setblocking(False)
 
+    def send(self, data: bytes) -> None:
+        """Have the peer send something; returns once it has come."""
+        self.peer.sendall(data)
+        assert not data or select.select([self.connection], [], [], PATIENCE)[0]
+
     def take(self) -> bool:
-        """Offer the connection to the doorway once what was sent has come."""
+        """Offer the connection to the doorway."""
         return self.doorway.take(self.connection, self.address)
 
     def read_until(self, end: bytes) -> bytes:
@@ -93,7 +98,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 def test_a_connect_is_two_sends_and_one_descriptor(house: House, sent: list[bytes]) -> None:
     """The handshake's answer goes with Engine.IO's greeting, the answer to CONNECT with the first snapshot."""
-    house.peer.sendall(REQUEST)
+    house.send(REQUEST)
     fd = house.connection.fileno()
     assert house.take()
     (engine,) = house.eio.sockets.values()
@@ -113,7 +118,7 @@ def test_a_connect_is_two_sends_and_one_descriptor(house: House, sent: list[byte
 @pytest.mark.parametrize("sent_first", [b"", REQUEST[:40], REQUEST.replace(b"GET", b"PUT")])
 def test_what_is_not_taken_is_left_as_it_was(sent_first: bytes, house: House) -> None:
     """It can still be read, and no session has begun with it."""
-    house.peer.sendall(sent_first)
+    house.send(sent_first)
     assert not house.take()
     assert house.eio.sockets == {}
     house.connection.setblocking(False)
@@ -127,7 +132,7 @@ def test_what_is_not_taken_is_left_as_it_was(sent_first: bytes, house: House) ->
 def test_who_is_refused_is_left_as_he_was(house: House) -> None:
     """Engine.IO asks again, and tells him."""
     house.rt.transport.max_viewers = 0
-    house.peer.sendall(REQUEST)
+    house.send(REQUEST)
     assert not house.take()
     assert house.eio.sockets == {}
     assert house.connection.recv(65_536) == REQUEST
@@ -140,7 +145,7 @@ def test_one_who_goes_while_he_is_let_in_leaves_nothing(house: House, monkeypatc
         raise ConnectionResetError
 
     monkeypatch.setattr(doorway, "prepare", fail)
-    house.peer.sendall(REQUEST)
+    house.send(REQUEST)
     assert house.take()
     assert house.connection.fileno() == -1
     assert house.eio.sockets == {}

@@ -222,7 +222,8 @@ def test_a_lease_begins_anew_with_the_process(open_file: Open) -> None:
     registry.heartbeat("a", 4.0)
     registry = open_file()
     registry.open()
-    registry._leases._clock = monotonic = Clock(time.monotonic())
+    ((_, heard, _),) = registry._leases._held.values()
+    registry._leases._clock = monotonic = Clock(heard)
     for seconds in (0.0, 1.0, 2.0, 2.0):
         assert (registry.get("a") or pytest.fail("gone")).status == "processing"
         monotonic.go(seconds)
@@ -671,10 +672,11 @@ def test_the_log_has_what_nobody_waited_for(
     registry: SqliteRegistry, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A change that was not stored, and whose maker has gone on, is told at the next sweep."""
-    gate.shut = False
     gate.error = sqlite3.OperationalError("disk I/O error")
     registry.may_wait = lambda: False
     registry.complete("a", b"1")
+    gate.wait_for_a_write()
+    gate.let()
     until(registry.settled)
     registry.expire()
     assert caplog.messages == ["A change of the task a was not stored: disk I/O error"]
