@@ -129,6 +129,7 @@ class Listener:
             try:
                 connection, address = self._socket.fd.accept()
             except BlockingIOError:
+                self._complained = False  # nobody waits any more: only now it is over
                 eventlet.hubs.trampoline(self._socket.fd, read=True)
             except OSError as error:
                 if self._socket.fd.fileno() < 0 or error.errno == errno.EBADF:
@@ -139,7 +140,6 @@ class Listener:
                         self._complained = True
                     eventlet.sleep(0.2)
             else:
-                self._complained = False
                 if not self.take(connection, address):
                     eventlet.hubs.notify_opened(connection.fileno())
                     return eventlet.greenio.GreenSocket(connection), address
@@ -319,11 +319,18 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
     concurrency.attach()
     stop = concurrency.event()
 
+    asked = False
+
     def on_signal(_number: int, _frame: Any) -> None:
+        nonlocal asked
+        if asked:  # a second one does not wait for anything
+            os._exit(0)
+        asked = True
         concurrency.call_from_signal(stop.set)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    # Ctrl-C in a terminal goes to all its processes: the parent of several servers hears it, and sends each a SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN if shared else on_signal)
     bridge = Bridge(app, realtime, concurrency, shared)
     listener.take = _doorway(app, realtime, bridge)
     eventlet.spawn(
@@ -364,9 +371,6 @@ def freeze() -> None:
 
 
 def _stop(realtime: Realtime, listener: Listener, bridge: Bridge) -> None:
-    # A second signal does not wait for anything.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))
     with contextlib.suppress(OSError):
         listener.close()
     bridge.stopping = True

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 from support import remote
@@ -22,13 +26,33 @@ LONG_WAY = {"eventlet.input", "eventlet.posthooks", "eventlet.set_idle", "realti
 OWN = {"wsgi.input", "wsgi.errors", "REMOTE_PORT", "headers_raw", "HTTP_X_ODD", "werkzeug.request"}
 
 
-def handshake(server: Remote, *pieces: bytes) -> bytes:
-    """Send a handshake in these pieces, and CONNECT once it is answered; what comes up to the first snapshot."""
-    with socket.create_connection(("127.0.0.1", server.server.port), PATIENCE) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+@contextlib.contextmanager
+def held_up(server: Remote) -> Iterator[None]:
+    """Whatever is sent in the block is there when the server accepts the connection, be we as slow as can be."""
+    server.server.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, server.server.pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        server.server.send_signal(signal.SIGCONT)
+
+
+def opened(server: Remote) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.server.port), PATIENCE)
+
+
+def handshake(server: Remote, whole: bytes) -> bytes:
+    """Send a handshake in one piece, and CONNECT once it is answered; what comes up to the first snapshot."""
+    with held_up(server):
+        connection = opened(server)
+        connection.sendall(whole)
+    return watch(connection)
+
+
+def watch(connection: socket.socket) -> bytes:
+    """What comes up to the first snapshot, of a connection on which a handshake was sent."""
+    with connection:
         got = b""
-        for piece in pieces:
-            connection.sendall(piece)
         for until, then in ((b'"maxPayload"', ASK), (b"tasks_snapshot", b"")):
             while until not in got:
                 data = connection.recv(65_536)
@@ -73,18 +97,14 @@ def test_a_middleware_sees_every_handshake(server_process: StartServer) -> None:
 def test_a_handshake_in_pieces_takes_the_long_way(server_process: StartServer) -> None:
     """It has not all come when its connection is accepted, and is waited for as any request is."""
     server = remote.start(server_process, remote.serve("handshakes:app"))
-    with socket.create_connection(("127.0.0.1", server.server.port), PATIENCE) as half:
-        whole = REQUEST % (server.server.port, b"")
+    whole = REQUEST % (server.server.port, b"")
+    with held_up(server):
+        half, other = opened(server), opened(server)
         half.sendall(whole[:50])
-        handshake(server, whole)  # accepted after it
-        half.sendall(whole[50:])
-        assert half.recv(65_536).startswith(b"HTTP/1.1 101")
-        half.sendall(ASK)
-        got = b""
-        while b"tasks_snapshot" not in got:
-            data = half.recv(65_536)
-            assert data
-            got += data
+        other.sendall(whole)  # accepted after it
+    watch(other)
+    half.sendall(whole[50:])
+    assert watch(half).startswith(b"HTTP/1.1 101")
     assert [environ.keys() >= LONG_WAY for environ in shown(server)] == [False, True]
 
 
@@ -93,10 +113,14 @@ def test_who_finds_no_room_is_told_by_engine_io(server_process: StartServer) -> 
     server = remote.start(server_process, remote.serve("plain:app"), FLASK_REALTIME_MAX_VIEWERS="1")
     with wire(server.url, "ada"):
         before = server.json("GET", "/stats")
-        with socket.create_connection(("127.0.0.1", server.server.port), PATIENCE) as second:
+        with held_up(server):
+            second = opened(server)
             second.sendall(REQUEST % (server.server.port, b""))
-            answer = second.recv(65_536)
+        answer = b""
+        with second:
+            while b"Too many connections" not in answer:
+                data = second.recv(65_536)
+                assert data, answer
+                answer += data
         assert answer.startswith(b"HTTP/1.1 401")
-        assert b"Too many connections" in answer
-        after = server.json("GET", "/stats")
-    assert (after["sockets"], after["environs"]) == (before["sockets"], before["environs"])
+        server.wait_for_stats(lambda after: all(after[name] == before[name] for name in ("sockets", "environs")))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from realtime import keys
-from support.counting import CountingWorker
+from support.counting import STEPS, CountingWorker
 from support.process import StartServer
 from support.proxy import Proxy
 from support.remote import wait_until
@@ -39,10 +39,10 @@ class Place:
         }
         self.workers: list[CountingWorker] = []
 
-    def work(self, way: str, name: str, **more: int) -> CountingWorker:
+    def work(self, way: str, name: str) -> CountingWorker:
         """Start a worker; ``way`` is how it reports: ``http`` or ``redis``."""
         url, key = self._ways[way]
-        worker = CountingWorker(self.trial.history, self._folder, f"{self._seed}-{way}-{name}", url, key, LEASE, **more)
+        worker = CountingWorker(self.trial.history, self._folder, f"{self._seed}-{way}-{name}", url, key, LEASE)
         self.workers.append(worker)
         return worker
 
@@ -124,7 +124,7 @@ def test_a_trial_finds_that_late_workers_are_not_refused(server_process: StartSe
     """Without fencing, a worker that comes back brings its task to another end than was told."""
     with place(server_process, tmp_path, 0, servers=1, SWITCHED_OFF="fencing") as there:
         for turn in range(5):
-            worker = there.work("http", f"stopped-{turn}", tasks=1)
+            worker = there.work("http", f"stopped-{turn}")
             task_id = pause_in_task(worker, 1)
             there.wait_for_end(task_id)
             there.trial.look(frozenset([task_id]))
@@ -141,9 +141,14 @@ def test_a_trial_finds_that_late_workers_are_not_refused(server_process: StartSe
 def test_a_trial_finds_that_requests_are_made_twice(server_process: StartServer, tmp_path: Path) -> None:
     """Without the memory of idempotency keys, a request whose answer was lost counts again."""
     with place(server_process, tmp_path, 0, servers=1, SWITCHED_OFF="idempotency") as there:
-        worker = there.work("http", "counting", tasks=1)
-        count_on(worker, 1)
-        there.networks["http"].lose(0.3)
+        worker = there.work("http", "counting")
+        pause_in_task(worker, 1)
+        while worker.counted % STEPS > STEPS // 2:  # in the rest of its task answers have to be lost
+            worker.go_on()
+            pause_in_task(worker, 1)
+        there.networks["http"].lose(0.5)
+        worker.begin_no_more()
+        worker.go_on()
         worker.end()
         assert there.networks["http"].lost > 0
         with pytest.raises(AssertionError, match="was advanced"):

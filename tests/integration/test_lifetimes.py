@@ -7,8 +7,8 @@ import http.client
 import json
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -191,14 +191,32 @@ def left(viewer: Wire, ticket: str) -> None:
     viewer.send("41/tasks,")
 
 
+def in_time(server: Remote, user: str | None, act: Callable[[Wire], object]) -> Wire:
+    """A connection on which this was done before an impatient server closed it, which on a busy machine it may be."""
+    for _ in range(50):
+        with suppress(Closed):
+            connection = Wire(server.url, user)
+            try:
+                act(connection)
+                return connection
+            except BaseException:
+                connection.close()
+                raise
+    raise AssertionError("there was never the time")
+
+
 @pytest.mark.parametrize("how", [silent, elsewhere, refused, left])
 def test_a_connection_that_nobody_watches_on_is_closed(how: Any, impatient: Remote) -> None:
     """It costs as much as a viewer, and anybody can make it."""
-    with wire(impatient.url) as viewer, watching(impatient.url, "bob") as other:
-        how(viewer, impatient.ticket(user="ada"))
+    ticket = impatient.ticket(user="ada")
+    with (
+        closing(in_time(impatient, "bob", Wire.watch)) as other,
+        closing(in_time(impatient, None, lambda viewer: how(viewer, ticket))) as viewer,
+    ):
         assert viewer.receive_until_closed() == 1008
         impatient.wait_for_stats(lambda stats: stats["sockets"] == stats["viewers"] == 1)
-        other.wait_for_task(impatient.create("bob"))
+        task_id = impatient.create("bob")
+        assert other.receive_event()[1]["task_id"] == task_id
 
 
 def test_who_asks_in_vain_does_not_stay(any_server: Remote) -> None:
@@ -218,7 +236,10 @@ def test_who_goes_on_asking_beyond_the_rate_is_closed(any_server: Remote) -> Non
         refused, code = 0, None
         try:
             while refused <= MAX_REFUSED:
-                refused += not viewer.ask("visibility", {"hidden": False})["ok"]
+                for _ in range(20):  # at once: one after the other may be less than the rate where each takes its time
+                    viewer.send('42/tasks,1["visibility",{"hidden":false}]')
+                for _ in range(20):
+                    refused += '"ok":false' in str(viewer.receive())
         except Closed as closed:
             code = closed.code
         assert (refused, code) == (MAX_REFUSED - 1, 1008)
@@ -231,9 +252,11 @@ def test_a_long_poll_that_goes_on_asking_is_closed(plain: Remote) -> None:
     poll = Poll(plain, user="ada")
     many = "\x1e".join(['42/tasks,["visibility",{"hidden":false}]'] * MAX_POSTED)
     assert poll.post(CONNECT) == 200
-    for _ in range(2 + MAX_REFUSED // MAX_POSTED):
-        if poll.post(many) != 200:
-            break
+    posts = 0
+    while poll.post(many) == 200:  # as often as it takes: what it may ask grows with the time
+        posts += 1
+        assert posts < 100
+    assert posts >= MAX_REFUSED // MAX_POSTED
     assert poll.post(many) == 400
     plain.wait_for_stats(nothing_is_left)
 
@@ -271,7 +294,8 @@ def test_a_long_poll_posts_as_much_as_comes_together(plain: Remote) -> None:
 def test_a_silent_long_poll_is_closed_too(impatient: Remote) -> None:
     """Its open request is answered, and its next one is refused."""
     poll = Poll(impatient, user="ada")
-    poll.get()
+    while impatient.request("GET", poll._address())[0] != 200:  # it came too late to be open when the time was over
+        poll = Poll(impatient, user="ada")
     assert impatient.request("GET", poll._address())[0] == 400
     impatient.wait_for_stats(lambda stats: not stats["environs"])
 
@@ -307,16 +331,19 @@ def test_a_stuck_viewer_does_not_keep_the_others_from_their_goodbye(stuck: tuple
             assert viewer.receive_event("task_failed")[1]["error"]["code"] == "server_stopped"
             assert viewer.receive_until_closed() == 1001
         assert polling.wait_for_task(job, status="failed")["error"]["code"] == "server_stopped"
-        assert server.server.wait(timeout=5) == 0
+        assert server.server.wait() == 0
 
 
-def test_a_second_signal_waits_for_nothing(stuck: tuple[Remote, Wire]) -> None:
-    """Whoever is impatient is obeyed."""
-    server, _ = stuck
+def test_a_second_signal_waits_for_nothing(server_process: StartServer) -> None:
+    """Whoever is impatient is obeyed: a view that would be waited for is not."""
+    server = remote.start(server_process, remote.serve("plain:app"), ANSWER_TIME="1000")
     server.job("hold", "ada", gate="never")
-    server.server.send_signal(signal.SIGINT)
-    server.server.send_signal(signal.SIGTERM)
-    assert server.server.wait(timeout=5) == 0
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server.port, timeout=PATIENCE)) as asking:
+        asking.request("GET", "/slow/never")
+        remote.wait_until(lambda: server.waiting_at("never"), lambda waiting: waiting == 2)
+        server.server.send_signal(signal.SIGINT)
+        server.server.send_signal(signal.SIGTERM)
+        assert server.server.wait() == 0
 
 
 def test_running_out_of_descriptors_does_not_end_the_server(server_process: StartServer) -> None:
@@ -362,4 +389,4 @@ def test_a_user_is_logged_out_everywhere(any_server: Remote) -> None:
         for tab in tabs:
             tab.wait_for_event("disconnect")
         other.wait_for_task(any_server.create("bob"))
-        assert any_server.stats()["viewers"] == 1
+        any_server.wait_for_stats(lambda stats: stats["viewers"] == 1)

@@ -140,8 +140,11 @@ def outlive(viewer: Viewer, lease: float) -> None:
 
 
 def test_a_worker_that_is_killed_is_lost(place: Place) -> None:
-    """It lives by heartbeats alone; then its task stalls and fails, while somebody looks."""
+    """It lives by heartbeats alone; then its task fails, while somebody looks, who sees that a silent one stalls."""
     with watching(place.server.url, "ada") as viewer:
+        # Of a lease that is this long it is sure that somebody sweeps between its middle and its end.
+        silent = place.server.create("ada")
+        place.server.call("heartbeat_task", task_id=silent, lease=8)
         worker = place.work()
         try:
             wait_for_block(worker)
@@ -153,7 +156,7 @@ def test_a_worker_that_is_killed_is_lost(place: Place) -> None:
             worker.kill()
             worker.communicate()
         assert (end["error"]["code"], end["error"]["retryable"]) == ("worker_lost", True)
-        assert any(payload["stalled_since"] for _, payload in viewer.heard_of("held"))
+        viewer.wait_for(lambda: any(payload["stalled_since"] for _, payload in viewer.heard_of(silent)), "stall")
 
 
 def test_a_worker_is_lost_though_nobody_looks(shared: Place) -> None:

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from socketio.exceptions import ConnectionError as Rejected
 
 from support import remote
 from support.process import StartServer
@@ -22,13 +23,19 @@ from support.viewer import Viewer, watching
 
 
 def start(server_process: StartServer, count: int = 2) -> Remote:
-    return remote.start(server_process, remote.serve("plain:app", "--workers", str(count)))
+    """Return when all of them serve."""
+    server = remote.start(server_process, remote.serve("plain:app", "--workers", str(count)))
+    server.server.wait_for_output(f"runs at http://.*{count} processes")
+    return server
 
 
 def children_of(parent: int) -> dict[int, list[str]]:
     """Process ids and what they were started with."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return {int(pid): Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in children}
+    found: dict[int, list[str]] = {}
+    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended just now
+            found[int(pid)] = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return found
 
 
 def workers_of(parent: int) -> list[int]:
@@ -87,15 +94,17 @@ def test_tasks_of_one_process_are_refused_with_the_reason(registry: str, tmp_pat
     assert "set REALTIME_REGISTRY to redis://" in answer.stderr
 
 
-def test_nothing_stays_of_it(server_process: StartServer) -> None:
-    """SIGTERM: each worker says goodbye to its viewers, and their store and its folder go with the parent."""
+@pytest.mark.parametrize("end", [os.kill, os.killpg], ids=["SIGTERM", "Ctrl-C"])
+def test_nothing_stays_of_it(end: Callable[[int, int], None], server_process: StartServer) -> None:
+    """Each worker says goodbye to its viewers, and their store and its folder go with the parent; also where a terminal
+    sends all of them a signal, and the parent each worker a second one."""
     server = start(server_process)
     pids = workers_of(server.server.pid)
     [store] = set(children_of(server.server.pid)) - set(pids)
     folder = Path(f"/proc/{store}/cwd").readlink()
     assert folder.stat().st_mode & 0o777 == 0o700
     with watching(server.url, "ada") as viewer:
-        server.server.send_signal(signal.SIGTERM)
+        end(server.server.pid, signal.SIGTERM if end is os.kill else signal.SIGINT)
         assert viewer.wait_for_event("server_state")["state"] == "stopping"
         viewer.wait_for_event("disconnect")
         assert server.server.wait() == 0
@@ -162,7 +171,14 @@ class Returning:
         self.viewer = self._connect()
 
     def _connect(self) -> Viewer:
-        return Timed(self._url, "ada", self.ages).connect()
+        until = time.monotonic() + PATIENCE
+        while True:
+            viewer = Timed(self._url, "ada", self.ages)
+            try:
+                return viewer.connect()
+            except Rejected:  # by a worker that leaves: a page tries again, too
+                viewer.close()
+                assert time.monotonic() < until
 
     def look(self) -> None:
         """Connect again if the connection was lost."""

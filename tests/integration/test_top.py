@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import pty
@@ -40,7 +41,7 @@ def servers(server: Remote) -> list[dict[str, Any]]:
     """What any of them says of all; nothing of one that is killed meanwhile."""
     try:
         status, text = server.request("GET", "/realtime/v1/servers", headers={"Authorization": f"Bearer {TOKEN}"})
-    except ConnectionError:
+    except (ConnectionError, http.client.HTTPException):
         return []
     assert status == 200, text
     found: list[dict[str, Any]] = json.loads(text)["servers"]

@@ -14,10 +14,12 @@ from . import remote
 from .history import History
 from .remote import PATIENCE
 
-#: Counts from one to twenty in one task after the other, each held by a lease, until its standard input ends. The steps
-#: go to its standard output, a file.
+#: How far it counts in each task.
+STEPS = 20
+#: Counts from one to `STEPS` in one task after the other, each held by a lease, until its standard input ends. What it
+#: does goes to its standard output, a file.
 _PROGRAM = """
-import json, select, sys
+import itertools, json, select, sys
 from realtime.client import Client
 from realtime.errors import TaskAlreadyFinished
 
@@ -30,16 +32,16 @@ def refusal(function, *arguments):
     except TaskAlreadyFinished as late:
         return late.status
 
-url, key, name, lease, tasks = sys.argv[1:]
+url, key, name, lease, steps = sys.argv[1:]
 client = Client(url, key or None, lease=float(lease), timeout=30)
-for number in range(int(tasks)):
+for number in itertools.count():
     task_id = f"{name}-{number}"
     say("creates", task_id)
     say("created", task_id, client.create_task(task_id, "ada").as_dict())
     try:
         with client.task(task_id):
             say("holds", task_id)
-            for count in range(1, 21):
+            for count in range(1, int(steps) + 1):
                 say("asks", task_id, count)
                 client.update_task_progress(task_id, advance=1)
                 assert client.flush(30)  # which an update that was refused has passed, too
@@ -60,7 +62,7 @@ class CountingWorker:
     """Its tasks are called after it, and ada's. What it has written is in the history after `catch_up`."""
 
     def __init__(
-        self, history: History, folder: Path, name: str, url: str, key: str, lease: float, tasks: int = 1000
+        self, history: History, folder: Path, name: str, url: str, key: str, lease: float
     ) -> None:  # fmt: skip
         self._history = history
         self._file = folder / f"{name}.steps"
@@ -74,7 +76,7 @@ class CountingWorker:
         self._answered = 0
         with self._file.open("wb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, url, key, name, str(lease), str(tasks)],
+                [sys.executable, "-c", _PROGRAM, url, key, name, str(lease), str(STEPS)],
                 env={**os.environ, **remote.environment()}, stdin=subprocess.PIPE, stdout=file,
             )  # fmt: skip
 
@@ -119,8 +121,14 @@ class CountingWorker:
     def go_on(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def begin_no_more(self) -> None:
+        """The task that it is in is its last."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def end(self) -> None:
         """Have it end its task, and then itself. AssertionError if it ends badly."""
-        self._process.communicate(timeout=PATIENCE)
+        self.begin_no_more()
+        self._process.wait(PATIENCE)
         assert self._process.returncode == 0
         self.catch_up()

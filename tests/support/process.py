@@ -18,6 +18,8 @@ from .ports import free_port
 #: What a warning looks like in a log. eventlet's own deprecation is known.
 _WARNING = re.compile(r"^\S+:\d+: (?!EventletDeprecationWarning)\w*Warning: .*", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last)"
+#: Seconds that a process may take to start, to say something or to end: on a busy machine each is ten times as long.
+PATIENCE = 60.0
 #: Seconds between two looks at something that only a look can tell.
 _TICK = 0.02
 
@@ -66,11 +68,11 @@ class ServerProcess:
         """What the process has written so far."""
         return self.log.read_text("utf-8", "replace")
 
-    def wait_until_ready(self, path: str = "/realtime/v1/healthz", timeout: float = 30) -> None:
+    def wait_until_ready(self, path: str = "/realtime/v1/healthz", timeout: float = PATIENCE) -> None:
         """Return when ``path`` is answered, with a status below 500. AssertionError if it never is."""
         self._wait(lambda: self._answers(path), f"answer GET {path}", timeout)
 
-    def wait_for_output(self, pattern: str, timeout: float = 30) -> re.Match[str]:
+    def wait_for_output(self, pattern: str, timeout: float = PATIENCE) -> re.Match[str]:
         """The first place where the output matches the regular expression. AssertionError if it never does."""
         found: list[re.Match[str]] = []
 
@@ -86,14 +88,14 @@ class ServerProcess:
         """Send a signal to the process itself, not to its children."""
         self._process.send_signal(number)
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """The exit code, once the process has ended. AssertionError if it does not."""
         try:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self._said()}\n\ndid not end within {timeout} s") from None
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 30) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
         """Ask the process to end and wait until it has; its exit code. AssertionError if it does not end."""
         if self.returncode is None:
             self.send_signal(number)
@@ -154,7 +156,7 @@ class StartServer:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         noisy: bool = False,
-        timeout: float = 30,
+        timeout: float = PATIENCE,
     ) -> ServerProcess:
         """Start ``command`` and return when it answers. AssertionError with its log if it does not in time.
 

@@ -172,16 +172,18 @@ class Trial:
         if self._store is None:
             yield
             return
-        over = threading.Event()
+        over, begun = threading.Event(), threading.Event()
 
         def cut(_: int) -> None:
             assert self._store is not None
             with contextlib.closing(self._store.client()) as client:
                 while not over.wait(0.01):
                     with contextlib.suppress(redis.exceptions.ResponseError):
-                        client.client_kill_filter(_type="pubsub")
+                        if client.client_kill_filter(_type="pubsub"):
+                            begun.set()
 
         cutter = self._start(cut, 0)
+        assert begun.wait(PATIENCE), "there is nobody to cut off"
         yield
         over.set()
         cutter.join(PATIENCE)

@@ -46,13 +46,17 @@ class Viewer:
         also: tuple[str, ...] = (),
         first: str = "tasks_snapshot",
     ) -> Viewer:
-        """Connect and wait for the ``first`` event. ``also`` are other namespaces. AssertionError with the refusal."""
+        """Connect and wait for the ``first`` event. ``also`` are other namespaces. Raises `Rejected` if it is refused
+        or the connection ends.
+        """
         # Several spaces at once: the client waits for all of them, or for the refusal of one.
         self.client.connect(
             self._url, namespaces=[NAMESPACE, *also], transports=list(transports or ("websocket",)), auth=auth,
             headers=headers or {}, wait_timeout=PATIENCE,
         )  # fmt: skip
-        self.wait_for_event(first)
+        self.wait_for(lambda: any(event in (first, "disconnect") for event, _ in self.events), first)
+        if not self.count(first):
+            raise Rejected("The connection has ended at once.")
         return self
 
     def connect_refused(self, *transports: str, **more: Any) -> Any:
