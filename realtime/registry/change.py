@@ -48,15 +48,20 @@ class Change(Entry):
     def settle(self) -> None:
         staging = self._staging
         with staging.lock:
+            alone = self._alone
+            if alone and self.error is not None:  # before anybody can see that nothing waits any more
+                self._complain(self.error)
             staging.changes.pop(self._task_id, None)
             if self.error is None and not self._apply():
                 self.error = TaskNotFound(self._task_id)
+                if alone:
+                    self._complain(self.error)
             self._settled = True
-            alone = self._alone
-            if alone and self.error is not None:  # before anybody can see that nothing waits any more
-                staging.complaints.append(f"A change of the task {self._task_id} was not stored: {self.error}")
         if alone and self.error is None:
             self._tell()
+
+    def _complain(self, error: Exception) -> None:
+        self._staging.complaints.append(f"A change of the task {self._task_id} was not stored: {error}")
 
     def finish_here(self, may_wait: bool) -> bool:
         """Wait for it and tell it; returns whether that was done. Without ``may_wait`` the journal's thread tells it.

@@ -671,7 +671,16 @@ def test_a_thread_that_may_not_wait_goes_on(registry: SqliteRegistry, gate: Gate
 def test_the_log_has_what_nobody_waited_for(
     registry: SqliteRegistry, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A change that was not stored, and whose maker has gone on, is told at the next sweep."""
+    """A change that was not stored, and whose maker has gone on, is told at the next sweep; and it is to be told before
+    all seems to be settled, when a process may end."""
+    seen: list[bool] = []
+
+    class Complaints(list[str]):
+        def append(self, text: str) -> None:
+            seen.append(registry.settled())
+            super().append(text)
+
+    registry._staging.complaints = Complaints()
     gate.error = sqlite3.OperationalError("disk I/O error")
     registry.may_wait = lambda: False
     registry.complete("a", b"1")
@@ -680,6 +689,7 @@ def test_the_log_has_what_nobody_waited_for(
     until(registry.settled)
     registry.expire()
     assert caplog.messages == ["A change of the task a was not stored: disk I/O error"]
+    assert seen == [False]
     task = registry.get("a")
     assert task is not None
     assert not task.finished
