@@ -138,15 +138,16 @@ class _Wrapped:
     def _pump(self, pipe: IO[bytes], out: Any, stream: str) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         over = False
-        while not over:
-            piece = os.read(pipe.fileno(), _PIECE)
-            over = not piece
-            with contextlib.suppress(OSError, ValueError):  # whoever read ours has gone; the task goes on
-                out.buffer.write(piece)
-                out.buffer.flush()
-            text = decoder.decode(piece, final=over)
-            if text:
-                self.tell(partial(self._client.append_output, self._task_id, text, stream=stream))
+        with pipe:
+            while not over:
+                piece = os.read(pipe.fileno(), _PIECE)
+                over = not piece
+                with contextlib.suppress(OSError, ValueError):  # whoever read ours has gone; the task goes on
+                    out.buffer.write(piece)
+                    out.buffer.flush()
+                text = decoder.decode(piece, final=over)
+                if text:
+                    self.tell(partial(self._client.append_output, self._task_id, text, stream=stream))
 
     def _watch(self) -> None:
         """Look for a request to stop."""
