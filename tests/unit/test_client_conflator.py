@@ -535,6 +535,7 @@ def test_a_fork_leaves_to_the_parent_what_is_the_parents(server: Server) -> None
     server.create(name="Export")
     server.update(advance=1)
     server.conflator.write("t", "output", b"the parent's")
+    server.conflator.ask(Call("get", "t", ()))
     server.conflator.begin()
     server.clock.go(1)
     server.collect()
@@ -543,6 +544,41 @@ def test_a_fork_leaves_to_the_parent_what_is_the_parents(server: Server) -> None
     server.update(advance=5)
     server.settle()
     assert server.registry.get("t").current == 5  # type: ignore[union-attr]
+
+
+def test_a_lease_is_the_parents_after_a_fork(server: Server) -> None:
+    """What the child says, it says as nobody in particular: nor would it know when the lease is over."""
+    server.create()
+    server.conflator.beat("t", 30.0, "h")
+    server.settle()
+    server.update(advance=1)
+    server.settle()
+    assert server.made[-1].holder == "h"
+    server.conflator.begin()
+    server.update(advance=1)
+    server.collect()
+    assert server.under_way[-1].holder is None
+
+
+def test_no_heartbeat_follows_an_end_said_here(server: Server) -> None:
+    """It would be refused."""
+    server.create()
+    server.settle()
+    server.conflator.put(Call("complete", "t", (None,)), lambda task, now: transitions.ended(task, now, COMPLETED))
+    server.conflator.beat("t", 30.0, "h")
+    server.settle()
+    assert server.made[-1].verb == "complete"
+
+
+def test_a_refusal_is_raised_at_the_next_output_too(server: Server) -> None:
+    """Whatever is said next of the task."""
+    server.create()
+    server.settle()
+    server.registry.cancel("t")
+    server.update(advance=1)
+    server.settle()
+    with pytest.raises(TaskAlreadyFinished):
+        server.conflator.write("t", "output", b"text")
 
 
 def test_what_nobody_has_spoken_of_is_let_go_of(server: Server) -> None:

@@ -220,6 +220,14 @@ class TestTime:
         with pytest.raises(InvalidValue, match="no key 'other' works"):
             keys.rotate(path, "other", grace=timedelta())
 
+    def test_a_key_that_is_over_holds_no_name(self, path: Path) -> None:
+        """Nor is it made to work again by a rotation."""
+        keys.create(path, ["create"], name="ci", expires=datetime.now(UTC) - timedelta(minutes=5))
+        with pytest.raises(InvalidValue, match="no key 'ci' works"):
+            keys.rotate(path, "ci", grace=timedelta(hours=1))
+        text, _ = keys.create(path, ["read"], name="ci")
+        assert Keys(path).check(text).actions == {"read"}
+
     @pytest.mark.parametrize(
         ("text", "seconds"), [("90d", 90 * 86400), ("12h", 43200), ("30m", 1800), ("5s", 5), ("2w", 14 * 86400)]
     )
@@ -342,3 +350,43 @@ def test_errors_have_their_place() -> None:
     found = {error.code: error.http_status for error in (KeyInvalid, KeyExpired, InsufficientScope)}
     assert found == {"key_invalid": 401, "key_expired": 401, "insufficient_scope": 403}
     assert issubclass(KeyInvalid, RealtimeError)
+
+
+class TestEditing:
+    def test_a_file_that_others_may_write_from_now_on_opens_nothing(self, path: Path) -> None:
+        """Though not a byte of it has changed."""
+        text, _ = keys.create(path, ["create"])
+        known = Keys(path)
+        assert known.check(text).name
+        path.chmod(0o666)
+        with pytest.raises(ConfigError, match="may be written by others"):
+            known.check(text)
+
+    def test_nobody_runs_it(self, path: Path) -> None:
+        """Of its mode is kept who may read it."""
+        keys.create(path, ["create"])
+        path.chmod(0o750)
+        keys.create(path, ["create"])
+        assert path.stat().st_mode & 0o777 == 0o640
+
+    def test_there_is_a_bound_on_its_size(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Which is said."""
+        keys.create(path, ["create"])
+        monkeypatch.setattr(keys, "MAX_FILE", 100)
+        with pytest.raises(ConfigError, match="more than 100 bytes"):
+            keys.read(path)
+
+    def test_what_cannot_be_stored_leaves_nothing(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The keys are as they were, and no other file is there."""
+        _, made = keys.create(path, ["create"])
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        before = sorted(path.parent.iterdir())
+        with monkeypatch.context() as disk:
+            disk.setattr(Path, "replace", full)
+            with pytest.raises(ConfigError, match="No space left"):
+                keys.create(path, ["create"])
+        assert keys.read(path) == [made]
+        assert sorted(path.parent.iterdir()) == before
