@@ -252,18 +252,16 @@ def test_to_listen_anew_uses_nothing_up(opened: contextlib.ExitStack, url: str, 
     server.wait_until(lambda: len(server.changes) == 5)
 
 
-class Sweeping(Server):
-    """Tells of its sweeps, too: there is one with each question to the store."""
-
-    def _sweep(self) -> None:
-        super()._sweep()
-        self._note([], None, "sweep")
-
-
-def test_who_follows_no_room_hears_that_the_store_is_there(opened: contextlib.ExitStack, url: str) -> None:
+def test_who_follows_no_room_hears_that_the_store_is_there(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the first viewer and after the last one each answer counts: the store is not taken to be away."""
-    server = opened.enter_context(contextlib.closing(Sweeping(url, timeout=0.8)))
-    server.wait_until(lambda: server.told.count("sweep") >= 3)
+    monkeypatch.setattr(feed_module, "_LINGER", 0.0)
+    wait_for(lambda: server.feed._whole)
+    server.open(user_room("ada"))
+    server.unwatch(user_room("ada"))
+    wait_for(lambda: not server.feed.mirror.rooms)
+    for _ in range(2):
+        whole = server.feed._whole
+        wait_for(lambda whole=whole: server.feed._whole > whole)  # type: ignore[misc]
     assert server.reaches == []
 
 
@@ -277,7 +275,7 @@ class Slow(Server):
 
     def _sweep(self) -> None:
         self.sweeps += 1
-        if not self.may_end.wait(10):
+        if not self.may_end.wait(60):
             raise AssertionError
         if self.sweeps == 2:
             raise ValueError("broken")
@@ -287,7 +285,7 @@ def test_no_news_wait_for_a_sweep(
     opened: contextlib.ExitStack, url: str, worker: RedisRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However long it takes, as it does when many workers have died at once; nor does it matter if one fails."""
-    server = opened.enter_context(contextlib.closing(Slow(url, timeout=0.8)))
+    server = opened.enter_context(contextlib.closing(Slow(url, timeout=10.0)))
     server.open(user_room("ada"))
     wait_for(lambda: server.sweeps == 1)
     worker.create(new())
@@ -385,7 +383,8 @@ def test_output_of_a_gap_follows_in_its_place(server: Server, worker: RedisRegis
     with Gap(server):
         worker.append_output("a", "output", b"two ")
     worker.append_output("a", "output", b"three")
-    server.wait_until(lambda: server.text("a") == "one two three")
+    server.wait_until(lambda: len(server.written) >= 3)
+    assert server.text("a") == "one two three"
     assert [start for _, _, start in server.written] == [0, 4, 8]
 
 
@@ -409,8 +408,9 @@ def test_output_that_begins_in_the_middle_is_read_whole(server: Server, worker: 
     worker.append_output("a", "output", b"before ")
     server.open(user_room("ada"))
     worker.append_output("a", "output", b"after")
-    server.wait_until(lambda: server.text("a") == "before after")
-    assert server.written[-1] == ("a", "output", 7)
+    server.wait_until(lambda: server.written)
+    assert server.written == [("a", "output", 7)]
+    assert server.text("a") == "before after"
 
 
 # Removal.
@@ -489,25 +489,28 @@ def test_a_store_that_is_away_from_the_start_is_told_of(opened: contextlib.ExitS
     finally:
         store.send_signal(signal.SIGCONT)
     server.wait_until(lambda: server.shown("a"))
-    server.wait_until(lambda: server.reaches == [False, True])
+    server.wait_until(lambda: server.reaches[:2] == [False, True])  # on a slow machine it may be away again
 
 
 def test_a_store_that_does_not_answer_is_unavailable_in_time(opened: contextlib.ExitStack, store: StoreServer) -> None:
     """Reads and writes raise within the time limit; the hub goes on reading at once; what was missed follows."""
     server = opened.enter_context(contextlib.closing(Server(store.url, timeout=SHORT)))
-    worker = opened.enter_context(contextlib.closing(RedisRegistry(store.url, timeout=SHORT)))
+    worker = opened.enter_context(contextlib.closing(RedisRegistry(store.url, timeout=10.0)))
+    hasty = opened.enter_context(contextlib.closing(RedisRegistry(store.url, timeout=SHORT)))
     server.open(user_room("ada"))
     worker.create(new())
     server.wait_until(lambda: server.changes)
+    with contextlib.suppress(RegistryUnavailable):  # it is connected, unless the machine is too slow for it
+        hasty.get("a")
     store.send_signal(signal.SIGSTOP)
     try:
         began = time.monotonic()
         for call in (
-            lambda: worker.update("a", "On"),
-            lambda: worker.get("a"),
-            lambda: worker.create(new("b")),
-            lambda: worker.list(user_id="ada", groups=(), limit=5),
-            lambda: worker.append_output("a", "output", b"x"),
+            lambda: hasty.update("a", "On"),
+            lambda: hasty.get("a"),
+            lambda: hasty.create(new("b")),
+            lambda: hasty.list(user_id="ada", groups=(), limit=5),
+            lambda: hasty.append_output("a", "output", b"x"),
         ):
             with pytest.raises(RegistryUnavailable):
                 call()

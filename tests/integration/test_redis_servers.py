@@ -26,9 +26,10 @@ def worker(store: StoreServer) -> Iterator[RedisRegistry]:
         yield registry
 
 
-def start(server_process: StartServer, store: StoreServer) -> Remote:
+def start(server_process: StartServer, store: StoreServer, timeout: float = 20.0) -> Remote:
+    """``timeout`` is that of the store's answers, in seconds: short only where a test makes it wait for them."""
     return remote.start(
-        server_process, remote.serve("plain:app"), FLASK_REALTIME_REGISTRY=store.url,
+        server_process, remote.serve("plain:app"), FLASK_REALTIME_REGISTRY=f"{store.url}?timeout={timeout}",
         FLASK_REALTIME_FLUSH_INTERVAL="0.02",
     )  # fmt: skip
 
@@ -86,14 +87,14 @@ def test_viewers_are_right_again_after_the_store_was_away(
     server_process: StartServer, store: StoreServer, worker: RedisRegistry
 ) -> None:
     """Paused, it costs nobody the connection, and what happened meanwhile follows."""
-    server = start(server_process, store)
+    server = start(server_process, store, timeout=1.0)
     worker.create(NewTask("a", "ada"))
     with watching(server.url, "ada") as viewer:
         viewer.wait_for_task("a", status="processing")
         store.send_signal(signal.SIGSTOP)
         try:
             server.server.wait_for_output("out of reach")
-            status, _ = server.request("GET", "/realtime/v1/healthz", patience=5.0)
+            status, _ = server.request("GET", "/realtime/v1/healthz")
             assert status == 200
         finally:
             store.send_signal(signal.SIGCONT)
@@ -193,14 +194,14 @@ def test_viewers_are_told_that_the_store_is_away_and_is_back(
 ) -> None:
     """Paused, it makes pages stale and the server not ready; what viewers ask for is refused in words. Who comes
     meanwhile is told the same, and gets its snapshot when the store goes on; nobody has to connect again."""
-    server = start(server_process, store)
+    server = start(server_process, store, timeout=1.0)
     worker.create(NewTask("a", "ada"))
     with watching(server.url, "ada", transport) as before:
         before.wait_for_task("a", status="processing")
-        assert ready(server) == 200
+        wait_until(lambda: ready(server), lambda status: status == 200)
         store.send_signal(signal.SIGSTOP)
         try:
-            before.wait_for(lambda: states(before) == ["stale"], "stale")
+            before.wait_for(lambda: states(before)[-1:] == ["stale"], "stale")
             assert ready(server) == 503
             refusal = before.ask("cancel_task", task_id="a")
             assert refusal["error"]["code"] == "unavailable"
@@ -212,8 +213,8 @@ def test_viewers_are_told_that_the_store_is_away_and_is_back(
         try:
             for viewer in (before, during):
                 viewer.wait_for_event("server_state", lambda payload: payload["state"] == "live")
-                assert states(viewer) == ["stale", "live"]
-            assert ready(server) == 200
+                assert states(viewer)[:2] == ["stale", "live"]  # on a slow machine it may be away again
+            wait_until(lambda: ready(server), lambda status: status == 200)
             names = [event for event, _ in during.events]
             assert names.index("tasks_snapshot") < len(names) - 1 - names[::-1].index("server_state")
             worker.complete("a", None)
@@ -228,7 +229,7 @@ def test_a_viewer_that_comes_before_the_outage_is_noticed_is_told_too(
     server_process: StartServer, store: StoreServer, worker: RedisRegistry
 ) -> None:
     """Its snapshot cannot be read: it is not refused, and has it once the store answers."""
-    server = start(server_process, store)
+    server = start(server_process, store, timeout=1.0)
     worker.create(NewTask("a", "ada"))
     store.send_signal(signal.SIGSTOP)
     try:

@@ -21,7 +21,7 @@ _TICK = 0.01
 
 
 class Watched:
-    """Two servers and one sentinel, which takes the primary to be down after half a second."""
+    """Two servers and one sentinel, which takes the primary to be down when it may: see `let_fail_over`."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rt-sentinel-"))
@@ -32,15 +32,18 @@ class Watched:
         self.url = f"redis+sentinel://127.0.0.1:{self._port}/main"
 
     def start(self) -> None:
-        """Start all, and return when the sentinel knows the replica. AssertionError if that takes more than 20 s."""
+        """Start all, and return when the sentinel knows the replica. AssertionError if that takes more than 60 s."""
         primary, replica = self.ports
         limits = ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]
         self._start(primary, *limits)
         self._start(replica, *limits, "--replicaof", "127.0.0.1", str(primary))
+        # The sentinel asks at once who there is, and then for ten seconds not again.
+        with contextlib.closing(redis.Redis(port=replica, socket_timeout=10)) as client:
+            self._wait(lambda: client.info("replication").get("master_link_status") == "up")
         told = self.folder / "sentinel.conf"
         told.write_text(
             f"sentinel monitor main 127.0.0.1 {primary} 1\n"
-            "sentinel down-after-milliseconds main 500\n"
+            "sentinel down-after-milliseconds main 3600000\n"
             "sentinel failover-timeout main 3000\n"
         )
         self._start(self._port, config=told)
@@ -63,7 +66,7 @@ class Watched:
 
     @staticmethod
     def _wait(condition: Any) -> None:
-        over = time.monotonic() + 20
+        over = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < over
             time.sleep(_TICK)
@@ -74,6 +77,11 @@ class Watched:
         with contextlib.closing(self._sentinel()) as sentinel:
             _, port = sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", "main")
         return int(port)
+
+    def let_fail_over(self) -> None:
+        """Have the sentinel take a primary to be down after half a second. Until then none is, however slow it is."""
+        with contextlib.closing(self._sentinel()) as sentinel:
+            sentinel.execute_command("SENTINEL SET", "main", "down-after-milliseconds", 500)
 
     def kill(self, port: int) -> None:
         """End a server at once."""

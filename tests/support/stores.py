@@ -77,12 +77,12 @@ class StoreServer:
         return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=10)
 
     def start(self) -> None:
-        """Start the server, and return when it answers. AssertionError if it does not within 20 s."""
+        """Start the server, and return when it answers. AssertionError if it does not within 60 s."""
         command = [self._program, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         command += ["--save", "", *self._keeping, "--daemonize", "no", "--loglevel", "warning"]
         command += self._options
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        over = time.monotonic() + 20
+        over = time.monotonic() + 60
         with contextlib.closing(self.client()) as client:
             while True:
                 with contextlib.suppress(redis.exceptions.ConnectionError):
