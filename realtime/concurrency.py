@@ -15,6 +15,7 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -281,6 +282,11 @@ class EventletConcurrency(_GreenConcurrency):
         self._soon.append(function)
         with contextlib.suppress(OSError):
             self._os.write(self._write_fd, b"\0")
+
+    def wake_for_signals(self) -> None:
+        """Have each signal wake the hub, so that its handler runs. By itself one does not that comes just before the
+        hub begins to wait, or that another thread is given (https://docs.python.org/3/library/signal.html)."""
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
 
     def run_on_hub(self, function: Callable[[], _T]) -> _T:
         """From another native thread: run a function that may wait on a green thread, and wait for what it returns."""

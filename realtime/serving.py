@@ -328,6 +328,7 @@ def serve(app: Flask, listener: Listener, *, ready: Callable[[], None] = lambda:
         asked = True
         concurrency.call_from_signal(stop.set)
 
+    concurrency.wake_for_signals()
     signal.signal(signal.SIGTERM, on_signal)
     # Ctrl-C in a terminal goes to all its processes: the parent of several servers hears it, and sends each a SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN if shared else on_signal)

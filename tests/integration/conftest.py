@@ -22,10 +22,12 @@ def plain(module_servers: StartServer) -> Remote:
 
 
 @pytest.fixture
-def store() -> Iterator[StoreServer]:
-    """A Redis server that the test may stop."""
+def store(server_process: StartServer) -> Iterator[StoreServer]:
+    """A Redis server that the test may stop. It outlives the servers: what they have still to say of it is no trouble
+    of theirs."""
     with started(StoreServer()) as store:
         yield store
+        server_process.end_all()
 
 
 @pytest.fixture

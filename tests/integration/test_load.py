@@ -148,6 +148,15 @@ def test_what_is_asked_too_late_is_not_begun(server_process: StartServer) -> Non
     assert server.server.wait() == 0
 
 
+def test_a_signal_that_comes_while_nothing_happens_is_heard(server_process: StartServer) -> None:
+    """Nothing else wakes the hub's thread, and it is another one that was given the signal."""
+    server = remote.start(server_process, remote.serve("deaf:app"))
+    server.server.send_signal(signal.SIGTERM)
+    server.server.wait_for_output("^leaving$")
+    server.server.send_signal(signal.SIGTERM)
+    assert server.server.wait() == 0
+
+
 def can_connect(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
