@@ -61,7 +61,7 @@ class Config:
     max_viewers_per_address: int = 1_000
     #: Seconds after which a viewer that takes nothing is closed.
     viewer_timeout: float = 30.0
-    #: Seconds without a sign of life after which a task shows as stalled; 0: never.
+    #: Seconds without an update after which a task shows as stalled; 0: never.
     stall_timeout: float = 0.0
     #: Seconds without a sign of life of its process after which a job's task fails with ``worker_lost``, where tasks
     #: are in a store that several processes share.
